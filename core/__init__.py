@@ -1,0 +1,1 @@
+"""Roofcast's core: scenario in, estimate out. Nothing here imports Streamlit or the harness."""

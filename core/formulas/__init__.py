@@ -1,0 +1,1 @@
+"""Pure, cited formulas. They import only `core.units` and `core.quantity`."""

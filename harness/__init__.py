@@ -1,0 +1,1 @@
+"""Measures the user's own machine (arrives with the measuring harness)."""
