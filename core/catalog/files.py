@@ -1,0 +1,77 @@
+"""Where the catalog's files stand, how they are read, and the table of sources."""
+
+from __future__ import annotations
+
+import functools
+import json
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from core.errors import CatalogError
+from core.quantity import Source
+
+DATA = Path(__file__).resolve().parents[2] / "data"
+CATALOG = DATA / "catalog"
+
+Record = TypeVar("Record", bound=BaseModel)
+
+
+class CatalogRecord(BaseModel):
+    """Base of every catalog record: unknown fields are refused, so a typing error cannot hide."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceRecord(CatalogRecord):
+    """One entry of data/catalog/sources/*.toml."""
+
+    title: str
+    url: str | None = None
+    licence: str | None = None
+    note: str | None = None
+    guess: bool = False  # "general knowledge", not a document
+
+
+def read(path: Path) -> Any:
+    """The content of a TOML or JSON file. Raises CatalogError when it is missing or cannot be parsed."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        return tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+    except FileNotFoundError as error:
+        raise CatalogError(f"The catalog file {path.name} is missing; restore it from the repository.") from error
+    except ValueError as error:
+        raise CatalogError(f"The catalog file {path.name} cannot be read: {error}. Correct it and try again.") from error
+
+
+def record(kind: type[Record], raw: Any, where: str) -> Record:
+    """`raw` as a validated record. Raises CatalogError naming the place, the field and what was expected."""
+    try:
+        return kind.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        spot = ".".join(str(part) for part in first["loc"]) or "the record"
+        raise CatalogError(f"{where}: field '{spot}' is wrong ({first['msg']}). Correct it in data/catalog.") from error
+
+
+@functools.cache
+def sources() -> dict[str, SourceRecord]:
+    """Every source that the catalog cites, by key."""
+    found: dict[str, SourceRecord] = {}
+    for path in sorted((CATALOG / "sources").glob("*.toml")):
+        for key, raw in read(path).items():
+            if key in found:
+                raise CatalogError(f"The source key '{key}' stands in two files under data/catalog/sources; rename one.")
+            found[key] = record(SourceRecord, raw, f"{path.name}, source '{key}'")
+    return found
+
+
+def source(key: str, **changes: Any) -> Source:
+    """The source of a fact, with `changes` (note, low, high, guess …) for this fact. Raises CatalogError for an unknown key."""
+    try:
+        entry = sources()[key]
+    except KeyError:
+        raise CatalogError(f"No source '{key}' in data/catalog/sources; add it there before citing it.") from None
+    return Source(**{"key": key, **entry.model_dump(), **changes})

@@ -1,0 +1,123 @@
+"""The model as the estimator sees it: blocks with counts, tensors with shapes, in order of execution.
+
+Built from `config.json` fields by `core.ir_build.build_ir` (catalog records and Hub configs use the same field names).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Group = Literal["embedding", "attention", "mlp", "router", "experts", "shared_experts", "norm", "head", "mtp"]
+# How tensor parallelism cuts a tensor: by query heads, by KV heads (at least one head a rank), by the MLP's inner width,
+# by vocabulary rows, by expert, or not at all.
+Shard = Literal["heads", "kv_heads", "columns", "vocab", "experts", "replicated"]
+AttentionKind = Literal["full", "sliding", "chunked", "mla"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One stored tensor. Expert tensors are stacked: shape (experts, out, in)."""
+
+    name: str  # Hugging Face name, e.g. "model.layers.0.self_attn.q_proj.weight"
+    shape: tuple[int, ...]  # as stored: (out, in) for a linear layer
+    group: Group
+    role: str  # llama.cpp's tensor role, e.g. "attn_q", "attn_v", "ffn_down_exps", "token_embd": what quantisation recipes name
+    shard: Shard
+    layer: int | None = None
+    block: str | None = None  # name of the Block it belongs to
+
+    @property
+    def elements(self) -> int:
+        n = 1
+        for size in self.shape:
+            n *= size
+        return n
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """Geometry of one kind of attention layer. `window` is in tokens; MLA's latent sizes are 0 elsewhere."""
+
+    kind: AttentionKind
+    heads: int
+    kv_heads: int
+    head_dim: int  # of queries and keys (MLA: nope + rope)
+    v_head_dim: int
+    window: int | None = None
+    kv_lora_rank: int = 0
+    q_lora_rank: int = 0
+    rope_head_dim: int = 0
+
+    @property
+    def kv_elements_per_token(self) -> int:
+        """Elements one token adds to this layer's cache, before any split: K and V heads, or MLA's latent and rope key."""
+        if self.kind == "mla":
+            return self.kv_lora_rank + self.rope_head_dim
+        return self.kv_heads * (self.head_dim + self.v_head_dim)
+
+
+@dataclass(frozen=True, slots=True)
+class Mlp:
+    """Geometry of one kind of feed-forward layer. `intermediate` is one expert's width when `experts` > 0."""
+
+    kind: Literal["dense", "moe"]
+    gated: bool
+    intermediate: int
+    experts: int = 0
+    top_k: int = 0
+    shared_intermediate: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """All layers of one kind: same attention, same feed-forward part."""
+
+    name: str  # e.g. "full+dense", "sliding+moe"
+    layers: tuple[int, ...]
+    attention: Attention
+    mlp: Mlp
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIR:
+    """A model's architecture. `tensors` are in order of execution; the MTP module's, if any, are in group "mtp"."""
+
+    id: str
+    model_type: str
+    hidden: int
+    vocab: int
+    layers: int
+    blocks: tuple[Block, ...]
+    tensors: tuple[Tensor, ...]
+    tied_embeddings: bool
+    max_context: int
+    native_dtype: str = "bfloat16"
+    native_quant: str | None = None  # catalog quant id of the weights as published, None for native_dtype
+    assumed: Mapping[str, str] = field(default_factory=dict)  # field -> what was assumed because the config does not say
+
+    @property
+    def parameters(self) -> int:
+        """Parameters without the MTP module; tied embeddings count once."""
+        return sum(t.elements for t in self.tensors if t.group != "mtp")
+
+    @property
+    def mtp_parameters(self) -> int:
+        """Parameters of the multi-token-prediction module, 0 where there is none."""
+        return sum(t.elements for t in self.tensors if t.group == "mtp")
+
+    @property
+    def active_parameters(self) -> int:
+        """Parameters that one token passes through: all but the experts not chosen. The embedding table counts, as published figures count it."""
+        return self.parameters - sum(
+            t.elements * (t.shape[0] - self.block(t.block).mlp.top_k) // t.shape[0]
+            for t in self.tensors
+            if t.group == "experts"
+        )
+
+    def block(self, name: str | None) -> Block:
+        for block in self.blocks:
+            if block.name == name:
+                return block
+        raise KeyError(name)
