@@ -1,0 +1,196 @@
+"""The question: one model on one system with one runtime, laid out in one way, under one load.
+
+A scenario is the edge between people and the core, so fields with a unit carry it in their name, as files and links do.
+`None` means "the default of the runtime, the model or the machine": `core.columns` fills it in and says so.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+from urllib.parse import parse_qsl, urlencode
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from core.errors import ScenarioError
+
+Arrival = Literal["closed", "open", "static", "saturated"]
+
+MAX_TOKENS = 100_000_000  # beyond any model or machine: larger figures are typing errors
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class System(_Part):
+    """Devices × count + link + host. `device` is a catalog name; a CPU as device means a run without GPU."""
+
+    device: str
+    count: int = Field(1, ge=1, le=4096)
+    link: str | None = None  # between devices; None: the device's own interconnect
+    devices_per_node: int | None = Field(None, ge=1, le=576)
+    cpu: str | None = None
+    ram_gb: float | None = Field(None, gt=0, le=100_000)
+    ram_bandwidth_gb_s: float | None = Field(None, gt=0, le=100_000)
+    pcie_gb_s: float | None = Field(None, gt=0, le=10_000)  # host to one device, one direction
+    device_memory_gib: float | None = Field(None, gt=0, le=10_000)  # what the user knows better than the catalog
+    device_bandwidth_gb_s: float | None = Field(None, gt=0, le=100_000)
+    profile: str | None = None  # the shipped profile it was made from
+
+
+class Deployment(_Part):
+    """How the model is laid on the system. Degrees are counts of devices."""
+
+    quant: str | None = None
+    kv_dtype: str | None = None
+    tp: int | None = Field(None, ge=1, le=4096)  # tensor parallel
+    pp: int | None = Field(None, ge=1, le=4096)  # pipeline parallel; llama.cpp's layer split is this without pipelined decode
+    dp: int | None = Field(None, ge=1, le=4096)  # data parallel: attention replicas (with ep > 1) or whole replicas
+    ep: int | None = Field(None, ge=1, le=4096)  # expert parallel
+    cp: int | None = Field(None, ge=1, le=4096)  # context parallel
+    sp: bool = False  # sequence parallel norms: all-reduce becomes reduce-scatter and all-gather
+    split: Literal["layer", "tensor"] | None = None
+    gpu_layers: int | None = Field(None, ge=0, le=10_000)
+    experts_on_cpu: int | None = Field(None, ge=0, le=10_000)  # layers whose experts stay in host memory (--n-cpu-moe)
+    flash_attention: bool = True
+    max_context: int | None = Field(None, ge=1, le=MAX_TOKENS)
+    max_sequences: int | None = Field(None, ge=1, le=1_000_000)
+    memory_fraction: float | None = Field(None, gt=0, le=1)
+    token_budget: int | None = Field(None, ge=1, le=MAX_TOKENS)  # tokens in one step: max_num_batched_tokens, n_batch
+    micro_batch: int | None = Field(None, ge=1, le=MAX_TOKENS)  # llama.cpp n_ubatch
+    cuda_graphs: bool | None = None
+    threads: int | None = Field(None, ge=1, le=4096)
+
+
+class Workload(_Part):
+    """What is asked of it. `context_depth` tokens are in each sequence's cache before its prompt comes."""
+
+    prompt_tokens: int = Field(512, ge=1, le=MAX_TOKENS)
+    output_tokens: int = Field(128, ge=1, le=MAX_TOKENS)
+    context_depth: int = Field(0, ge=0, le=MAX_TOKENS)
+    prefix_cached_tokens: int = Field(0, ge=0, le=MAX_TOKENS)
+    concurrency: int = Field(1, ge=1, le=1_000_000)
+    request_rate_per_s: float | None = Field(None, gt=0, le=1_000_000)
+    arrival: Arrival = "closed"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Workload:
+        if self.prefix_cached_tokens >= self.prompt_tokens + 1:
+            raise ValueError("prefix_cached_tokens must not exceed prompt_tokens")
+        if self.arrival == "open" and self.request_rate_per_s is None:
+            raise ValueError("an open-loop load needs request_rate_per_s")
+        return self
+
+    @property
+    def context(self) -> int:
+        """Tokens in a sequence's cache when it ends."""
+        return self.context_depth + self.prompt_tokens + self.output_tokens
+
+
+class Costs(_Part):
+    """Money and energy. `usd_per_h` (a rented machine) replaces purchase and electricity."""
+
+    usd_per_h: float | None = Field(None, ge=0)
+    purchase_usd: float | None = Field(None, ge=0)
+    life_years: float = Field(3.0, gt=0, le=50)
+    use: float = Field(0.5, gt=0, le=1)  # share of its life in which the machine does useful work
+    electricity_usd_per_kwh: float | None = Field(None, ge=0)
+
+
+class Scenario(_Part):
+    """One question to the estimator. Immutable; `with_(**changes)` makes a changed copy."""
+
+    model: str
+    system: System
+    runtime: str = "llama.cpp"
+    backend: str | None = None  # cuda, rocm, vulkan, metal, cpu, sycl; None: what suits the device
+    runtime_version: str | None = None
+    deployment: Deployment = Deployment()
+    workload: Workload = Workload()
+    costs: Costs = Costs()
+
+    def with_(self, **changes: Any) -> Scenario:
+        """A copy with changes, flat or by part: `with_(concurrency=8, quant="Q8_0", count=2)`. Validated again.
+
+        Raises ScenarioError for an unknown knob or a value out of range.
+        """
+        raw = self.model_dump()
+        for key, new in changes.items():
+            place = PARTS.get(key)
+            if key in raw:
+                raw[key] = new.model_dump() if isinstance(new, BaseModel) else new
+            elif place:
+                raw[place][key] = new
+            else:
+                raise ScenarioError(f"There is no knob '{key}'; the knobs are {', '.join(sorted(PARTS))}.")
+        return scenario(raw)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that `scenario` reads back; only what differs from the defaults."""
+        return self.model_dump(exclude_defaults=True)
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), indent=1, sort_keys=True)
+
+    def to_query(self) -> str:
+        """The scenario as a URL query (flat knobs), which `from_query` reads back."""
+        flat: dict[str, Any] = {}
+        for key, item in self.to_dict().items():
+            flat.update(item) if isinstance(item, dict) else flat.update({key: item})
+        return urlencode({k: ("1" if v is True else "0" if v is False else v) for k, v in flat.items()})
+
+
+_PART_MODELS: dict[str, type[_Part]] = {"system": System, "deployment": Deployment, "workload": Workload, "costs": Costs}
+PARTS = {name: part for part, kind in _PART_MODELS.items() for name in kind.model_fields}
+
+_SAY = {
+    "greater_than_equal": "must be {ge} or more",
+    "greater_than": "must be more than {gt}",
+    "less_than_equal": "must be {le} or less",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "int_type": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "missing": "is missing",
+    "extra_forbidden": "is not a knob that exists",
+    "literal_error": "must be one of {expected}",
+    "bool_parsing": "must be true or false",
+    "string_type": "must be text",
+}
+
+
+def scenario(raw: dict[str, Any]) -> Scenario:
+    """A validated scenario from plain data. Raises ScenarioError: one sentence with the field, its value and what was expected."""
+    try:
+        return Scenario.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][-1]) if first["loc"] else "the scenario"
+        if first["type"] == "value_error":
+            raise ScenarioError(f"{str(first['ctx']['error'])[0].upper()}{str(first['ctx']['error'])[1:]}.") from error
+        rule = _SAY.get(first["type"], first["msg"]).format(**first.get("ctx", {}))
+        given = "" if first["type"] in ("missing", "extra_forbidden") else f" (it is {first['input']!r})"
+        raise ScenarioError(f"{name} {rule}{given}.") from error
+
+
+def from_flat(knobs: dict[str, Any]) -> Scenario:
+    """A scenario from flat knobs (command line, URL, form). None and "" mean "not given". Raises ScenarioError."""
+    raw: dict[str, Any] = {}
+    for key, item in knobs.items():
+        if item is None or item == "":
+            continue
+        if key in PARTS:
+            raw.setdefault(PARTS[key], {})[key] = item
+        elif key in Scenario.model_fields:
+            raw[key] = item
+        else:
+            raise ScenarioError(f"There is no knob '{key}'; the knobs are {', '.join(sorted([*PARTS, 'model', 'runtime', 'backend']))}.")
+    return scenario(raw)
+
+
+def from_query(query: str) -> Scenario:
+    """A scenario from a URL query. Raises ScenarioError."""
+    return from_flat(dict(parse_qsl(query.lstrip("?"))))
