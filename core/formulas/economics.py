@@ -1,0 +1,44 @@
+"""Money and energy."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from core.quantity import formula
+from core.units import Count, DollarRate, Dollars, DollarsPerJoule, Joules, Seconds, TokenRate, Watts
+
+
+@formula("definition")
+def power_draw(*, rated: Watts, idle: Count, busy: Count, share: Count, count: Count) -> Watts:
+    """Mean draw of the devices: between an idle and a busy share of the rated power."""
+    return rated * (idle + (busy - idle) * share) * count
+
+
+@formula("definition")
+def energy_per_token(*, power: Watts, rate: TokenRate) -> Joules:
+    """Joules spent for one token of output."""
+    return power / rate
+
+
+@formula("definition")
+def purchase_rate(*, price: Dollars, life: Seconds, use: Count) -> DollarRate:
+    """Purchase price spread over the useful hours."""
+    return price / (life * use)
+
+
+@formula("definition")
+def electricity_rate(*, power: Watts, tariff: DollarsPerJoule) -> DollarRate:
+    """Electricity while running."""
+    return power * tariff
+
+
+@formula("definition")
+def cost_per_million(*, rate: DollarRate, tokens: TokenRate) -> Dollars:
+    """Dollars per million output tokens at this load."""
+    return rate / tokens * 1e6
+
+
+@formula("definition")
+def cost_per_month(*, rate: DollarRate, month: Seconds) -> Dollars:
+    """Dollars for a month of running."""
+    return rate * np.asarray(month)

@@ -1,0 +1,73 @@
+"""Counts of work: FLOP, attended pairs, experts touched."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from core.quantity import formula
+from core.units import Bytes, Count, Flop, Intensity, Tokens
+
+
+@formula("kaplan2020", eq="table 1")
+def linear_flop(*, tokens: Tokens, elements: Count) -> Flop:
+    """One multiplication and one addition per weight and token."""
+    return 2 * tokens * elements
+
+
+@formula("definition")
+def attended_pairs(*, start: Tokens, tokens: Tokens, window: Tokens) -> Count:
+    """Query-key pairs of `tokens` new tokens after `start` cached ones under a causal mask and a window (very large: none)."""
+    return (
+        np.minimum(start + tokens, window) ** 2 / 2
+        + np.maximum(start + tokens - window, 0) * window
+        - np.minimum(start, window) ** 2 / 2
+        - np.maximum(start - window, 0) * window
+    )
+
+
+@formula("definition")
+def chunked_pairs(*, start: Tokens, tokens: Tokens, window: Tokens) -> Count:
+    """Query-key pairs when each token attends only within its own chunk of `window` tokens (half a chunk on average)."""
+    return tokens * np.minimum(start + tokens / 2, window / 2)
+
+
+@formula("dao2023", eq="sec. 3.3")
+def attention_flop(*, pairs: Count, heads: Count, key_width: Count, value_width: Count) -> Flop:
+    """Scores and weighted values: two FLOP per pair, head and element of the key and of the value."""
+    return 2 * pairs * heads * (key_width + value_width)
+
+
+@formula("definition")
+def distinct_experts(*, experts: Count, chosen: Count, tokens: Tokens) -> Count:
+    """Expected number of different experts that `tokens` tokens touch, each choosing `chosen` of `experts` evenly."""
+    return experts * (1 - (1 - chosen / experts) ** tokens)
+
+
+@formula("definition")
+def touched_bytes(*, total_bytes: Bytes, distinct: Count, experts: Count) -> Bytes:
+    """Bytes of the expert weights that are read: the share of experts touched."""
+    return total_bytes * distinct / experts
+
+
+@formula("definition")
+def share(*, whole: Count, parts: Count) -> Count:
+    """An even share of a whole."""
+    return whole / parts
+
+
+@formula("definition")
+def bytes_share(*, whole: Bytes, parts: Count) -> Bytes:
+    """An even share of bytes over devices."""
+    return whole / parts
+
+
+@formula("definition")
+def kv_weight_share(*, whole: Bytes, kv_heads: Count, heads_per_rank: Count) -> Bytes:
+    """Key and value projection bytes on one rank: whole heads, copied when there are fewer heads than ranks."""
+    return whole * heads_per_rank / kv_heads
+
+
+@formula("williams2009")
+def arithmetic_intensity(*, flop: Flop, bytes_moved: Bytes) -> Intensity:
+    """FLOP done per byte moved; below the ridge point memory limits, above it compute."""
+    return flop / bytes_moved
