@@ -1,0 +1,324 @@
+"""How each supported `model_type` lays out its layers: biases, norms, names, defaults that its config leaves unsaid.
+
+One entry a family. What differs between two models of one family stands in their configs, not here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+# A switch that is fixed for the family, or the config field that holds it ("name" or "name=default").
+Switch = bool | str
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The layout of one model type. `names` maps a tensor role to its Hugging Face name, on top of the llama names."""
+
+    tied: bool = False  # tie_word_embeddings when the config is silent
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # other fields when the config is silent
+    qkv: Literal["split", "fused", "mla"] = "split"
+    qkv_bias: Switch = False
+    out_bias: Switch = False
+    mlp_bias: Switch = False
+    head_bias: Switch = False
+    gated: bool = True
+    fused_gate: bool = False  # gate and up stored as one tensor
+    norm: Literal["rms", "layer", "layer_no_bias", "none"] = "rms"
+    # pre: before attention and before the MLP; parallel: one norm feeds both; post: after each; sandwich: before and after each
+    layout: Literal["pre", "parallel", "post", "sandwich"] = "pre"
+    qk_norm: Switch = False
+    qk_norm_over: Literal["head", "all"] = "head"  # one vector a head's width, or one over all heads together
+    sub_norms: bool = False
+    sinks: bool = False
+    positions: bool = False  # learned position embeddings
+    window: Literal["none", "plain", "qwen", "even", "pattern", "chunked", "mimo_v2"] = "none"
+    moe: Literal["no", "all", "after_dense", "step", "interleaved", "span"] = "no"
+    router_bias: Switch = False
+    correction_bias: bool = False  # a vector that only steers the choice of experts
+    expert_bias: bool = False
+    shared_gate: bool = False
+    mtp: Literal["no", "deepseek", "mimo"] = "no"
+    prefix: str = "model.layers.{i}."
+    names: Mapping[str, str] = field(default_factory=dict)
+
+
+LLAMA_NAMES: Mapping[str, str] = {
+    "token_embd": "model.embed_tokens",
+    "position_embd": "model.embed_positions",
+    "token_embd_norm": "model.embed_layernorm",
+    "output_norm": "model.norm",
+    "output": "lm_head",
+    "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_qkv": "self_attn.qkv_proj",
+    "attn_q_norm": "self_attn.q_norm",
+    "attn_k_norm": "self_attn.k_norm",
+    "attn_sinks": "self_attn.sinks",
+    "attn_sub_norm": "self_attn.attn_sub_norm",
+    "attn_output": "self_attn.o_proj",
+    "attn_q_a": "self_attn.q_a_proj",
+    "attn_q_a_norm": "self_attn.q_a_layernorm",
+    "attn_q_b": "self_attn.q_b_proj",
+    "attn_kv_a_mqa": "self_attn.kv_a_proj_with_mqa",
+    "attn_kv_a_norm": "self_attn.kv_a_layernorm",
+    "attn_kv_b": "self_attn.kv_b_proj",
+    "post_attention_norm": "post_attention_layernorm",
+    "ffn_norm": "post_attention_layernorm",
+    "post_ffw_norm": "post_feedforward_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+    "ffn_sub_norm": "mlp.ffn_sub_norm",
+    "ffn_gate_inp": "mlp.gate",
+    "ffn_gate_exps": "mlp.experts.gate_proj",
+    "ffn_up_exps": "mlp.experts.up_proj",
+    "ffn_down_exps": "mlp.experts.down_proj",
+    "exp_probs_b": "mlp.gate.e_score_correction_bias",
+    "ffn_gate_inp_shexp": "mlp.shared_expert_gate",
+    "ffn_gate_shexp": "mlp.shared_experts.gate_proj",
+    "ffn_up_shexp": "mlp.shared_experts.up_proj",
+    "ffn_down_shexp": "mlp.shared_experts.down_proj",
+}
+
+_SANDWICH = {"ffn_norm": "pre_feedforward_layernorm"}
+_SPARSE_BLOCK = {
+    "ffn_gate_inp": "block_sparse_moe.gate",
+    "ffn_gate_exps": "block_sparse_moe.experts.w1",
+    "ffn_down_exps": "block_sparse_moe.experts.w2",
+    "ffn_up_exps": "block_sparse_moe.experts.w3",
+    "exp_probs_b": "block_sparse_moe.e_score_correction_bias",
+}
+_FUSED_UP = {"ffn_up": "mlp.gate_up_proj"}
+_GPT2_NAMES = {
+    "token_embd": "transformer.wte",
+    "position_embd": "transformer.wpe",
+    "output_norm": "transformer.ln_f",
+    "attn_norm": "ln_1",
+    "attn_qkv": "attn.c_attn",
+    "attn_output": "attn.c_proj",
+    "ffn_norm": "ln_2",
+    "ffn_up": "mlp.c_fc",
+    "ffn_down": "mlp.c_proj",
+}
+_BLOOM_NAMES = {
+    "token_embd": "transformer.word_embeddings",
+    "token_embd_norm": "transformer.word_embeddings_layernorm",
+    "output_norm": "transformer.ln_f",
+    "attn_qkv": "self_attention.query_key_value",
+    "attn_output": "self_attention.dense",
+    "ffn_up": "mlp.dense_h_to_4h",
+    "ffn_down": "mlp.dense_4h_to_h",
+}
+
+_llama = Family(qkv_bias="attention_bias", out_bias="attention_bias", mlp_bias="mlp_bias")
+_mistral = Family(window="plain")
+_qwen2 = Family(qkv_bias=True, window="qwen")
+_qwen3 = replace(_llama, mlp_bias=False, qk_norm=True, window="qwen", defaults={"head_dim": 128})
+_deepseek_moe = Family(
+    qkv_bias="attention_bias", out_bias="attention_bias", moe="after_dense", correction_bias=True, mtp="deepseek"
+)
+_deepseek_v3 = replace(_deepseek_moe, qkv="mla")
+_gemma = Family(tied=True, defaults={"head_dim": 256}, qkv_bias="attention_bias", out_bias="attention_bias")
+_gpt = Family(
+    tied=True, qkv="fused", qkv_bias=True, out_bias=True, mlp_bias=True, gated=False, norm="layer",
+    prefix="transformer.h.{i}.",
+)
+_olmo2 = Family(layout="post", qk_norm=True, qk_norm_over="all", qkv_bias="attention_bias", out_bias="attention_bias")
+_cohere = Family(
+    tied=True, norm="layer_no_bias", layout="parallel", qkv_bias="attention_bias", out_bias="attention_bias"
+)
+_phi = Family(
+    qkv_bias=True, out_bias=True, mlp_bias=True, head_bias=True, gated=False, norm="layer", layout="parallel",
+    names={
+        "attn_output": "self_attn.dense", "ffn_up": "mlp.fc1", "ffn_down": "mlp.fc2",
+        "output_norm": "model.final_layernorm",
+    },
+)
+_hunyuan = Family(
+    qkv_bias="attention_bias", out_bias="attention_bias", mlp_bias="mlp_bias", qk_norm="use_qk_norm=True",
+    names={
+        "attn_q_norm": "self_attn.query_layernorm", "attn_k_norm": "self_attn.key_layernorm",
+        "ffn_gate_inp": "mlp.gate.wg", "ffn_gate_shexp": "mlp.shared_mlp.gate_proj",
+        "ffn_up_shexp": "mlp.shared_mlp.up_proj", "ffn_down_shexp": "mlp.shared_mlp.down_proj",
+    },
+)
+
+FAMILIES: Mapping[str, Family] = {
+    "llama": _llama,
+    "granite": _llama,
+    "smollm3": replace(_llama, tied=True, window="qwen"),
+    "arcee": replace(_llama, gated=False),
+    "minicpm": replace(_llama, tied=True, mlp_bias=False),
+    "internlm3": Family(qkv_bias="qkv_bias", out_bias="bias", mlp_bias="bias"),
+    "seed_oss": Family(qkv_bias="attention_bias=True", out_bias="attention_out_bias", mlp_bias="mlp_bias",
+                       defaults={"head_dim": 128}),
+    "bitnet": Family(qkv_bias="attention_bias", out_bias="attention_bias", sub_norms=True),
+    "mistral": replace(_mistral, defaults={"sliding_window": 4096}),
+    "ministral3": _mistral,
+    "mixtral": replace(_mistral, moe="all", names=_SPARSE_BLOCK),
+    "qwen": Family(
+        qkv="fused", qkv_bias=True, prefix="transformer.h.{i}.",
+        names={**_GPT2_NAMES, "ffn_gate": "mlp.w2", "ffn_up": "mlp.w1"},
+    ),
+    "qwen2": _qwen2,
+    "qwen2_moe": replace(
+        _qwen2, qkv_bias="qkv_bias=True", moe="step", shared_gate=True,
+        names={
+            "ffn_gate_shexp": "mlp.shared_expert.gate_proj", "ffn_up_shexp": "mlp.shared_expert.up_proj",
+            "ffn_down_shexp": "mlp.shared_expert.down_proj",
+        },
+    ),
+    "qwen3": _qwen3,
+    "qwen3_moe": replace(_qwen3, moe="step"),
+    "mimo": replace(_qwen2, qkv_bias="attention_bias=True", mtp="mimo"),
+    "mimo_v2_flash": Family(moe="after_dense", correction_bias=True, window="mimo_v2"),
+    "gemma": _gemma,
+    "gemma2": replace(_gemma, layout="sandwich", window="even", names=_SANDWICH, defaults={
+        "head_dim": 256, "sliding_window": 4096}),
+    "gemma3_text": replace(_gemma, layout="sandwich", window="pattern", qk_norm=True, names=_SANDWICH, defaults={
+        "head_dim": 256, "sliding_window": 4096, "sliding_window_pattern": 6}),
+    "phi": _phi,
+    "phi3": Family(qkv="fused", fused_gate=True, window="plain", names=_FUSED_UP),
+    "phimoe": replace(_mistral, qkv_bias="attention_bias", out_bias="attention_bias", head_bias="lm_head_bias",
+                      norm="layer", moe="all", names=_SPARSE_BLOCK),
+    "deepseek": replace(_deepseek_moe, correction_bias=False, mtp="no"),
+    "deepseek_v2": replace(_deepseek_v3, correction_bias=False, mtp="no"),
+    "deepseek_v3": _deepseek_v3,
+    "kimi_k2": _deepseek_v3,
+    "glm4_moe_lite": _deepseek_v3,
+    "glm4_moe": replace(_deepseek_moe, out_bias=False, qk_norm="use_qk_norm"),
+    "dots1": replace(_deepseek_moe, qk_norm=True, mtp="no"),
+    "glm": Family(qkv_bias="attention_bias=True", fused_gate=True, names=_FUSED_UP, defaults={"head_dim": 128}),
+    "glm4": Family(
+        qkv_bias="attention_bias=True", fused_gate=True, layout="sandwich", defaults={"head_dim": 128},
+        names={**_FUSED_UP, "post_attention_norm": "post_self_attn_layernorm", "post_ffw_norm": "post_mlp_layernorm"},
+    ),
+    "chatglm": Family(
+        qkv="fused", qkv_bias="add_qkv_bias", out_bias="add_bias_linear", mlp_bias="add_bias_linear", fused_gate=True,
+        prefix="transformer.encoder.layers.{i}.",
+        names={
+            "token_embd": "transformer.embedding.word_embeddings", "output": "transformer.output_layer",
+            "output_norm": "transformer.encoder.final_layernorm", "attn_qkv": "self_attention.query_key_value",
+            "attn_output": "self_attention.dense", "ffn_up": "mlp.dense_h_to_4h", "ffn_down": "mlp.dense_4h_to_h",
+        },
+    ),
+    "gpt_oss": Family(
+        qkv_bias="attention_bias=True", out_bias="attention_bias=True", sinks=True, window="even", moe="all",
+        router_bias=True, expert_bias=True, names={"ffn_gate_inp": "mlp.router"},
+        defaults={"head_dim": 64, "sliding_window": 128},
+    ),
+    "minimax_m2": Family(qk_norm="use_qk_norm=True", qk_norm_over="all", moe="all", correction_bias=True,
+                         names=_SPARSE_BLOCK),
+    "llama4_text": Family(
+        qkv_bias="attention_bias", out_bias="attention_bias", window="chunked", moe="interleaved",
+        defaults={"attention_chunk_size": 8192, "interleave_moe_layer_step": 1, "head_dim": 128},
+        names={
+            "ffn_gate": "feed_forward.gate_proj", "ffn_up": "feed_forward.up_proj", "ffn_down": "feed_forward.down_proj",
+            "ffn_gate_inp": "feed_forward.router", "ffn_gate_exps": "feed_forward.experts.gate_proj",
+            "ffn_up_exps": "feed_forward.experts.up_proj", "ffn_down_exps": "feed_forward.experts.down_proj",
+            "ffn_gate_shexp": "feed_forward.shared_expert.gate_proj",
+            "ffn_up_shexp": "feed_forward.shared_expert.up_proj",
+            "ffn_down_shexp": "feed_forward.shared_expert.down_proj",
+        },
+    ),
+    "ernie4_5": Family(tied=True, qkv_bias="use_bias", out_bias="use_bias", mlp_bias="use_bias"),
+    "ernie4_5_moe": Family(
+        tied=True, qkv_bias="use_bias", out_bias="use_bias", mlp_bias="use_bias", moe="span", correction_bias=True,
+        names={"exp_probs_b": "mlp.moe_statics.e_score_correction_bias"},
+    ),
+    "hunyuan_v1_dense": _hunyuan,
+    "hunyuan_v1_moe": replace(_hunyuan, moe="all"),
+    "olmo": Family(norm="none", qkv_bias="attention_bias", out_bias="attention_bias"),
+    "olmo2": _olmo2,
+    "olmo3": replace(_olmo2, window="pattern", defaults={"sliding_window": 4096, "sliding_window_pattern": 4}),
+    "olmoe": replace(_olmo2, layout="pre", moe="all"),
+    "exaone4": Family(layout="post", qk_norm=True, window="pattern",
+                      defaults={"sliding_window": 4096, "sliding_window_pattern": 4}),
+    "starcoder2": Family(
+        tied=True, qkv_bias="use_bias=True", out_bias="use_bias=True", mlp_bias="use_bias=True", gated=False,
+        norm="layer", window="plain", names={"ffn_up": "mlp.c_fc", "ffn_down": "mlp.c_proj"},
+    ),
+    "cohere": _cohere,
+    "cohere2": replace(_cohere, window="pattern", defaults={"sliding_window": 4096, "sliding_window_pattern": 4}),
+    "orion": Family(norm="layer"),
+    "stablelm": Family(norm="layer", qkv_bias="use_qkv_bias"),
+    "nemotron": Family(qkv_bias="attention_bias", out_bias="attention_bias", mlp_bias="mlp_bias", gated=False,
+                       norm="layer"),
+    "apertus": Family(
+        qkv_bias="attention_bias", out_bias="attention_bias", gated=False, qk_norm=True,
+        names={"attn_norm": "attention_layernorm", "ffn_norm": "feedforward_layernorm"},
+    ),
+    "internlm": Family(qkv_bias="bias=True", out_bias="bias=True"),
+    "internlm2": Family(
+        qkv="fused", qkv_bias="bias", out_bias="bias",
+        names={
+            "token_embd": "model.tok_embeddings", "output": "output", "attn_norm": "attention_norm",
+            "attn_qkv": "attention.wqkv", "attn_output": "attention.wo", "ffn_norm": "ffn_norm",
+            "ffn_gate": "feed_forward.w1", "ffn_down": "feed_forward.w2", "ffn_up": "feed_forward.w3",
+        },
+    ),
+    "baichuan": Family(qkv="fused", names={"attn_qkv": "self_attn.W_pack"}),
+    "gpt2": replace(_gpt, positions=True, names=_GPT2_NAMES),
+    "gpt_bigcode": replace(_gpt, positions=True, names=_GPT2_NAMES),
+    "gptj": Family(
+        mlp_bias=True, head_bias=True, gated=False, norm="layer", layout="parallel", prefix="transformer.h.{i}.",
+        names={
+            **_GPT2_NAMES, "attn_q": "attn.q_proj", "attn_k": "attn.k_proj", "attn_v": "attn.v_proj",
+            "attn_output": "attn.out_proj", "ffn_up": "mlp.fc_in", "ffn_down": "mlp.fc_out",
+        },
+    ),
+    "gpt_neox": Family(
+        qkv="fused", qkv_bias="attention_bias=True", out_bias="attention_bias=True", mlp_bias=True, gated=False,
+        norm="layer", prefix="gpt_neox.layers.{i}.",
+        names={
+            "token_embd": "gpt_neox.embed_in", "output": "embed_out", "output_norm": "gpt_neox.final_layer_norm",
+            "attn_qkv": "attention.query_key_value", "attn_output": "attention.dense",
+            "ffn_up": "mlp.dense_h_to_4h", "ffn_down": "mlp.dense_4h_to_h",
+        },
+    ),
+    "bloom": replace(_gpt, names=_BLOOM_NAMES),
+    "falcon": replace(_gpt, qkv_bias="bias", out_bias="bias", mlp_bias="bias", layout="parallel", names=_BLOOM_NAMES),
+    "mpt": Family(
+        tied=True, qkv="fused", gated=False, norm="layer_no_bias", prefix="transformer.blocks.{i}.",
+        names={
+            "token_embd": "transformer.wte", "output_norm": "transformer.norm_f", "attn_norm": "norm_1",
+            "attn_qkv": "attn.Wqkv", "attn_output": "attn.out_proj", "ffn_norm": "norm_2",
+            "ffn_up": "ffn.up_proj", "ffn_down": "ffn.down_proj",
+        },
+    ),
+    "opt": Family(
+        tied=True, qkv_bias="enable_bias=True", out_bias="enable_bias=True", mlp_bias="enable_bias=True", gated=False,
+        norm="layer", positions=True, prefix="model.decoder.layers.{i}.",
+        names={
+            "token_embd": "model.decoder.embed_tokens", "position_embd": "model.decoder.embed_positions",
+            "output_norm": "model.decoder.final_layer_norm", "attn_norm": "self_attn_layer_norm",
+            "attn_output": "self_attn.out_proj", "ffn_norm": "final_layer_norm", "ffn_up": "fc1", "ffn_down": "fc2",
+        },
+    ),
+    "deci": _llama,
+}
+
+# Multimodal and renamed types -> the family of their text part. A `text_config.model_type` goes first.
+TEXT_TYPES: Mapping[str, str] = {
+    "phi-msft": "phi",
+    "llama4": "llama4_text",
+    "llava": "llama",
+    "gemma3": "gemma3_text",
+    "mistral3": "mistral",
+    "qwen2_vl": "qwen2",
+    "qwen2_vl_text": "qwen2",
+    "qwen2_5_vl": "qwen2",
+    "qwen2_5_vl_text": "qwen2",
+    "qwen3_vl": "qwen3",
+    "qwen3_vl_text": "qwen3",
+    "qwen3_vl_moe": "qwen3_moe",
+    "qwen3_vl_moe_text": "qwen3_moe",
+    "kimi_k25": "kimi_k2",
+    "kimi_vl": "deepseek_v3",
+    "hunyuan": "hunyuan_v1_moe",
+}
