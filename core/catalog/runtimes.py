@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import functools
 import re
-from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 from rapidfuzz import fuzz, process, utils
 
 from core.catalog.files import CATALOG, CatalogRecord, read, record, source
+from core.catalog.quants import Container, KernelClass
 from core.errors import CatalogError, ScenarioError
 from core.quantity import Quantity, leaf
 from core.units import GIB
@@ -78,10 +78,10 @@ class Fact(CatalogRecord):
 
 
 class Support(CatalogRecord):
-    """What a runtime runs on one backend: containers of weights and kernel classes (patterns such as "gguf_*")."""
+    """What a runtime runs on one backend: containers of weights and their kernel classes."""
 
-    containers: list[str]
-    kernels: list[str]
+    containers: tuple[Container, ...]
+    kernels: tuple[KernelClass, ...]
     note: str | None = None
 
 
@@ -105,10 +105,11 @@ class Runtime(CatalogRecord):
     guess: bool = False
     note: str | None = None
     audience: Literal["single", "server"]
+    engine: Literal["ggml", "mlx", "torch", "tensorrt"]  # whose kernels run
     backends: dict[Backend, Support]
     runs: list[str]  # quantisations as people name them
-    kv_dtypes: list[str]
-    default_kv_dtype: str  # "model": the dtype the model computes in
+    kv_dtypes: list[str]  # ids of data/catalog/quants/kv_dtypes.toml
+    default_kv_dtype: str
     default_quant: str
     device_split: Literal["layer", "tensor", "none"]  # several devices without an explicit degree
     splits: tuple[Literal["layer", "row", "tp", "pp", "dp", "ep", "cp", "sp"], ...] = ()
@@ -307,14 +308,18 @@ _BACKEND_NAMES: dict[str, str] = {
     "cuda": "CUDA", "rocm": "ROCm", "vulkan": "Vulkan", "metal": "Metal", "cpu": "CPU", "sycl": "SYCL",
     "tpu": "TPU", "npu": "NPU", "rdu": "RDU", "hpu": "Gaudi",
 }  # fmt: skip
-_CONTAINER_NAMES = {"gguf": "a GGUF quantisation", "mlx": "an MLX quantisation", "exl2": "an EXL2 quantisation",
-                    "exl3": "an EXL3 quantisation", "rkllm": "an RKLLM quantisation"}  # fmt: skip
+_CONTAINER_NAMES = {"gguf": "a GGUF quantisation", "mlx": "an MLX quantisation", "exl": "an ExLlama quantisation"}
 
 
 def supports(entry: Runtime, backend: str, container: str, kernel_class: str) -> bool:
-    """Whether the runtime runs weights of this container and kernel class on this backend."""
+    """Whether the runtime runs weights of this container and kernel class on this backend.
+
+    Unquantised weights are converted from one container to another without loss, so theirs does not count.
+    """
     has = next((s for b, s in entry.backends.items() if b == backend), None)
-    return has is not None and container in has.containers and any(fnmatchcase(kernel_class, k) for k in has.kernels)
+    if has is None or kernel_class not in has.kernels:
+        return False
+    return kernel_class in ("f32", "f16") or container in has.containers
 
 
 def check_supported(entry: Runtime, backend: str, container: str, kernel_class: str, quant: str) -> None:
