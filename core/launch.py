@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from core.catalog.runtimes import Runtime, runtime
+from core.errors import ScenarioError
 
 ALL_LAYERS = 999  # more than any model has: llama.cpp takes it as "all"
 _PRECISION = {"BF16": "bfloat16", "FP16": "float16", "F16": "float16", "FP32": "float32", "F32": "float32"}
@@ -61,13 +62,18 @@ class LaunchKnobs:
 def launch_command(resolved: LaunchKnobs | Mapping[str, Any]) -> str:
     """Shell lines that start the runtime as resolved; keys of a mapping that are no launch knob are passed over.
 
-    Raises CatalogError for an unknown runtime. A runtime that is not described yet gets a comment instead of a command.
+    A runtime that is not described yet gets a comment instead of a command.
+    Raises CatalogError for an unknown runtime and ScenarioError for a name that no shell line should hold.
     """
     if isinstance(resolved, LaunchKnobs):
         knobs = resolved
     else:
         known = {field.name for field in fields(LaunchKnobs)}
         knobs = LaunchKnobs(**{k: v for k, v in resolved.items() if k in known and v is not None})
+    for text in (knobs.model, knobs.quant or "", knobs.kv_dtype or ""):
+        # Knobs may come from a link that someone else made, and the result is pasted into a shell.
+        if text.startswith("-") or not text.isprintable():
+            raise ScenarioError(f"No launch command can be written for the name {text!r}; give a plain name.")
     entry = runtime(knobs.runtime)
     write = _WRITERS.get(entry.id)
     if write is None:
@@ -87,16 +93,16 @@ def _differs(knobs: LaunchKnobs, entry: Runtime, field: str) -> Any:
     return None if given == default else given
 
 
-def _flags(*pairs: tuple[str, Any]) -> list[str]:
-    """Flags with their values; a value of None or False leaves its flag out, True writes it alone."""
-    words: list[str] = []
+def _line(start: list[str], *pairs: tuple[str, Any]) -> str:
+    """A shell line of `start` and flags; a value of None or False leaves its flag out, True writes it alone."""
+    words = list(start)
     for flag, given in pairs:
         if given is None or given is False:
             continue
         words.append(flag)
         if given is not True:
             words.append(f"{given:g}" if isinstance(given, float) else str(given))
-    return words
+    return shlex.join(words)
 
 
 def _many(degree: int) -> int | None:
@@ -124,7 +130,7 @@ def _slots(knobs: LaunchKnobs) -> int | None:
 
 
 def _checkpoint(knobs: LaunchKnobs) -> tuple[list[str], str]:
-    """What makes a server load the model in this quantisation: flags, and a comment where another checkpoint is needed."""
+    """Flags that make a server load this quantisation, and a comment where another checkpoint is needed."""
     quant = knobs.quant
     if quant is None or quant == knobs.checkpoint_quant:
         return [], ""
@@ -132,7 +138,7 @@ def _checkpoint(knobs: LaunchKnobs) -> tuple[list[str], str]:
         return ([] if quant == "BF16" else ["--dtype", _PRECISION[quant]]), ""
     if quant == "FP8":
         return ["--quantization", "fp8"], ""
-    return [], f"# The model must be a checkpoint quantised to {quant}.\n"
+    return [], f"# The model must be a checkpoint quantised to {shlex.quote(quant)}.\n"
 
 
 def _llama_cpp(knobs: LaunchKnobs, entry: Runtime) -> str:
@@ -141,12 +147,13 @@ def _llama_cpp(knobs: LaunchKnobs, entry: Runtime) -> str:
     several = knobs.device_count > 1 and not on_cpu
     rows = knobs.split == "tensor" or knobs.tp > 1
     layers = 0 if on_cpu else ALL_LAYERS if knobs.gpu_layers is None else knobs.gpu_layers
-    words = ["llama-server", "-m", _gguf(knobs)] + _flags(
+    return _line(
+        ["llama-server", "-m", _gguf(knobs)],
         ("-ngl", layers),
         ("--n-cpu-moe", knobs.experts_on_cpu or None),
         ("-sm", ("row" if rows else "layer") if several else None),
         ("-c", _slots(knobs)),
-        ("-np", _differs(knobs, entry, "max_sequences")),
+        ("-np", knobs.max_sequences),  # always: slots left to the server share one cache instead
         ("-fa", "on" if knobs.flash_attention else "off"),
         ("-ctk", keys),
         ("-ctv", values),
@@ -154,7 +161,6 @@ def _llama_cpp(knobs: LaunchKnobs, entry: Runtime) -> str:
         ("-ub", _differs(knobs, entry, "micro_batch")),
         ("-t", knobs.threads),
     )
-    return shlex.join(words)
 
 
 def _ollama(knobs: LaunchKnobs, entry: Runtime) -> str:
@@ -186,19 +192,20 @@ def _mlx(knobs: LaunchKnobs, entry: Runtime) -> str:
     if knobs.quant and knobs.quant.startswith("MLX-") and "mlx" not in model.lower():
         model = f"mlx-community/{knobs.name}-{knobs.quant.removeprefix('MLX-')}"
     bits = knobs.kv_dtype.removeprefix("mlx_") if knobs.kv_dtype and knobs.kv_dtype.startswith("mlx_") else None
-    words = ["mlx.launch", "--hostfile", "hosts.json"] if knobs.tp * knobs.pp > 1 else []
-    words += ["mlx_lm.server", "--model", model] + _flags(
+    start = ["mlx.launch", "--hostfile", "hosts.json"] if knobs.tp * knobs.pp > 1 else []
+    return _line(
+        [*start, "mlx_lm.server", "--model", model],
         ("--pipeline", knobs.pp > 1),
         ("--decode-concurrency", _differs(knobs, entry, "max_sequences")),
         ("--prefill-step-size", _differs(knobs, entry, "token_budget")),
         ("--kv-bits", bits),
     )
-    return shlex.join(words)
 
 
 def _vllm(knobs: LaunchKnobs, entry: Runtime) -> str:
     load, comment = _checkpoint(knobs)
-    words = ["vllm", "serve", knobs.model, *load] + _flags(
+    return comment + _line(
+        ["vllm", "serve", knobs.model, *load],
         ("--tensor-parallel-size", _many(knobs.tp)),
         ("--pipeline-parallel-size", _many(knobs.pp)),
         ("--data-parallel-size", _many(knobs.dp)),
@@ -210,13 +217,13 @@ def _vllm(knobs: LaunchKnobs, entry: Runtime) -> str:
         ("--gpu-memory-utilization", _differs(knobs, entry, "memory_fraction")),
         ("--enforce-eager", knobs.cuda_graphs is False),
     )
-    return comment + shlex.join(words)
 
 
 def _sglang(knobs: LaunchKnobs, entry: Runtime) -> str:
     load, comment = _checkpoint(knobs)
     replicated = knobs.dp > 1 and knobs.ep > 1  # attention is replicated, the experts are not: --tp counts all devices
-    words = ["python", "-m", "sglang.launch_server", "--model-path", knobs.model, *load] + _flags(
+    return comment + _line(
+        ["python", "-m", "sglang.launch_server", "--model-path", knobs.model, *load],
         ("--tp", _many(knobs.tp * knobs.dp if replicated else knobs.tp)),
         ("--pp-size", _many(knobs.pp)),
         ("--dp", _many(knobs.dp)),
@@ -229,7 +236,6 @@ def _sglang(knobs: LaunchKnobs, entry: Runtime) -> str:
         ("--mem-fraction-static", _differs(knobs, entry, "memory_fraction")),
         ("--disable-cuda-graph", knobs.cuda_graphs is False),
     )
-    return comment + shlex.join(words)
 
 
 def _tensorrt_llm(knobs: LaunchKnobs, entry: Runtime) -> str:
@@ -251,17 +257,21 @@ def _tensorrt_llm(knobs: LaunchKnobs, entry: Runtime) -> str:
         options += ["kv_cache_config:", f"  dtype: {kv}"]
         options += [f"  free_gpu_memory_fraction: {fraction:g}"] if fraction is not None else []
     file = "\n".join(["cat > options.yaml <<'EOF'", *options, "EOF", ""]) if options else ""
-    words = ["trtllm-serve", knobs.model] + _flags(
-        ("--tp_size", _many(knobs.tp * knobs.dp if replicated else knobs.tp)),
-        ("--pp_size", _many(knobs.pp)),
-        ("--ep_size", _many(knobs.ep)),
-        ("--max_seq_len", knobs.max_context),
-        ("--max_batch_size", _differs(knobs, entry, "max_sequences")),
-        ("--max_num_tokens", _differs(knobs, entry, "token_budget")),
-        ("--kv_cache_free_gpu_memory_fraction", None if kv else fraction),
-        ("--extra_llm_api_options", "options.yaml" if options else None),
+    return (
+        comment
+        + file
+        + _line(
+            ["trtllm-serve", knobs.model],
+            ("--tp_size", _many(knobs.tp * knobs.dp if replicated else knobs.tp)),
+            ("--pp_size", _many(knobs.pp)),
+            ("--ep_size", _many(knobs.ep)),
+            ("--max_seq_len", knobs.max_context),
+            ("--max_batch_size", _differs(knobs, entry, "max_sequences")),
+            ("--max_num_tokens", _differs(knobs, entry, "token_budget")),
+            ("--kv_cache_free_gpu_memory_fraction", None if kv else fraction),
+            ("--extra_llm_api_options", "options.yaml" if options else None),
+        )
     )
-    return comment + file + shlex.join(words)
 
 
 _WRITERS: dict[str, Callable[[LaunchKnobs, Runtime], str]] = {
