@@ -2,10 +2,10 @@
 
 A safetensors, MLX or ExLlama scheme names formats by tensor group. A GGUF file type is a recipe
 (data/catalog/quants/recipes.toml) that looks at the tensor's role, its layer and the model's geometry.
-Verified by published sizes (tests/test_weights.py, data/golden/gguf_sizes.json): all types of the llama.cpp README within
-rounding, which covers attn_v's bumps by grouped queries, ffn_down's by layer, output and embedding rules, and the
-importance-matrix variants; the fallbacks of odd row lengths and tied embeddings by sizes of small Qwen and Gemma models;
-the 80-layer rule by Llama 3.1 70B. Not verified by a size: Falcon's and the 8-expert rules.
+Verified by published sizes (data/golden/gguf_sizes.json): all types of the llama.cpp README to the last digit, which
+covers attn_v's bumps by grouped queries, ffn_down's by layer, output and embedding rules; fallbacks of odd row lengths
+and tied embeddings by small Qwen and Gemma models; the 80-layer rule by Llama 3.1 70B; MLA and shared experts by
+DeepSeek R1. Not verified by a size: Falcon's and the 8-expert rules, TQ1_0, TQ2_0, fused QKV.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from core.formulas.weights import stored_bytes
 from core.ir import ModelIR, Tensor
 from core.quantity import Quantity, leaf
 
+# Embedding and head that a multi-token-prediction module repeats.
+_MTP_COPIES = ("token_embd", "output", "nextn.embed_tokens", "nextn.shared_head_head")
 _LINEAR = ("attention", "mlp", "experts", "shared_experts")
 
 
@@ -68,7 +70,7 @@ class WeightTable:
         shard: str | Iterable[str] | None = None,
         role: str | Iterable[str] | None = None,
     ) -> float:
-        """Bytes of the rows that match every given field (a name or several). "mtp" counts only when `group` names it."""
+        """Bytes of the rows that match all given fields (a name or several); "mtp" counts only if `group` names it."""
         wanted = {
             field: {names} if isinstance(names, str) else set(names)
             for field, names in (("group", group), ("block", block), ("shard", shard), ("role", role))
@@ -108,7 +110,7 @@ def tensor_formats(ir: ModelIR, scheme: QuantScheme) -> list[str]:
         if not _is_matrix(tensor) or "conv" in tensor.role:
             return other
         if tensor.group == "mtp":
-            if tensor.role in ("token_embd", "output"):
+            if tensor.role in _MTP_COPIES:
                 return other
             return linear if tensor.role.endswith("_exps") else beside
         usual = linear if tensor.group == "experts" else beside if tensor.group in _LINEAR else other
@@ -120,7 +122,7 @@ def tensor_formats(ir: ModelIR, scheme: QuantScheme) -> list[str]:
 def _is_matrix(tensor: Tensor) -> bool:
     """Whether llama.cpp and the others see two dimensions: (1, n) and (experts, n) biases are vectors."""
     shape = tensor.shape
-    if tensor.name.endswith("bias"):
+    if tensor.role.endswith("_bias"):
         return False
     return len(shape) > 1 and (len(shape) > 2 or shape[0] > 1)
 
@@ -136,7 +138,7 @@ def _gguf_formats(ir: ModelIR, book: RecipeBook, recipe: Recipe) -> list[str]:
         if not _is_matrix(tensor) or _full_precision(role, book.full_precision):
             found.append("f32")
             continue
-        index, count = tensor.layer or 0, ir.layers
+        index, count = ir.layers - 1 if tensor.layer is None else tensor.layer, ir.layers
         if role == "attn_v":  # counted among layers that have one, not by the layer's number
             index, count, seen_values = seen_values, value_layers, seen_values + 1
         if role == "output" or (role == "token_embd" and tied):
@@ -158,7 +160,7 @@ def _gguf_formats(ir: ModelIR, book: RecipeBook, recipe: Recipe) -> list[str]:
 
 
 def _matches(wanted: str, role: str) -> bool:
-    return role == wanted or (wanted.startswith("ffn_") and role.startswith(wanted + "_"))
+    return wanted in ("*", role) or (wanted.startswith("ffn_") and role.startswith(wanted + "_"))
 
 
 @functools.lru_cache(maxsize=4096)

@@ -16,7 +16,8 @@ from core.quantity import Quantity, Source, leaf
 
 Container = Literal["gguf", "safetensors", "mlx", "exl"]
 KernelClass = Literal[
-    "f32", "f16", "fp8", "fp8_block", "int8", "w8a16", "w4a16", "nvfp4", "mxfp4", "gguf_legacy", "gguf_k", "gguf_iq", "mlx"
+    "f32", "f16", "fp8", "fp8_block", "int8", "w8a16", "w4a16", "nvfp4", "mxfp4", "gguf_legacy", "gguf_k", "gguf_iq",
+    "mlx",
 ]
 _FOLDER = CATALOG / "quants"
 
@@ -169,8 +170,10 @@ def _fold(name: str) -> str:
 
 
 def _unknown(kind: str, name: str, known: list[str]) -> CatalogError:
-    close = [match[0] for match in process.extract(name, known, scorer=fuzz.WRatio, limit=3, processor=_fold)]
-    return CatalogError(f"No {kind} '{name}' in the catalog; did you mean {', '.join(close[:-1])} or {close[-1]}?")
+    close = [match[0] for match in process.extract(name, known, scorer=fuzz.ratio, limit=3, processor=_fold)]
+    return CatalogError(
+        f"No {kind} '{name}' in the catalog; the nearest are {', '.join(close[:-1])} and {close[-1]}. Give one of them."
+    )
 
 
 @functools.cache
@@ -276,7 +279,10 @@ def kv_dtypes() -> dict[str, KvDtype]:
 
 @functools.lru_cache(maxsize=1024)
 def kv_dtype(name: str) -> KvDtype:
-    """The KV cache type of this name, alias or pair ("q8_0/q5_1": keys, values). Raises CatalogError with the nearest names."""
+    """The KV cache type of this name, alias or pair ("q8_0/q5_1": keys, values).
+
+    Raises CatalogError with the nearest names when there is none.
+    """
     wanted = _fold(name)
     for known in kv_dtypes().values():
         if wanted in (_fold(known.id), *map(_fold, known.aliases)):
