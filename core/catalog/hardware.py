@@ -85,6 +85,13 @@ class Device(CatalogRecord):
     alternatives: list[Alternative] = Field(default_factory=list)
     aliases: list[str] = Field(default_factory=list)
 
+    @property
+    def pcie_link(self) -> str | None:
+        """The id of the PCIe link of this card, which joins cards where no faster link was bought."""
+        if self.pcie_generation is None or self.pcie_lanes is None:
+            return None
+        return f"pcie-{self.pcie_generation:.1f}-x{self.pcie_lanes}"
+
     def fact(self, field: str) -> Quantity | None:
         """A figure as a cited leaf in base units, or None where nobody published it.
 

@@ -26,7 +26,7 @@ Operation = Literal[
 
 
 class Link(CatalogRecord):
-    """What joins two devices, or a device and its host. Bandwidth of one direction, all lanes of one device together."""
+    """What joins two devices, or a device and its host. Bandwidth: one direction, all lanes of a device together."""
 
     id: str
     name: str
@@ -158,9 +158,9 @@ def collectives() -> tuple[Collective, ...]:
 def collective(family_or_link: str, op: Operation, n: int) -> Collective | None:
     """What was measured for `op` over exactly `n` devices; None where nothing was.
 
-    `family_or_link` is a device id or measured system ("h200_sxm"), a family ("Hopper") or a link id ("nvlink-4"), tried
-    in that order; of several systems of a family the first in the file speaks. A node with poor topology speaks for its
-    device and family, never for a link.
+    `family_or_link` is a device id, a measured system ("h200_sxm"), a family ("Hopper") or a link id ("nvlink-4"),
+    tried in that order; of several systems of a family the first in the file speaks. A node with poor topology speaks
+    for its device and family, never for a link.
     """
     fitting = [c for c in collectives() if c.op == op and c.devices == n]
     for match in (
