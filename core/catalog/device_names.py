@@ -29,6 +29,7 @@ _NOISE = frozenset(
         "graphics",
         "generation",
         "edition",
+        "chip",
         "r",
         "tm",
     }
