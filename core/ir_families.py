@@ -27,7 +27,7 @@ class Family:
     gated: bool = True
     fused_gate: bool = False  # gate and up stored as one tensor
     norm: Literal["rms", "layer", "layer_no_bias", "none"] = "rms"
-    # pre: before attention and before the MLP; parallel: one norm feeds both; post: after each; sandwich: before and after each
+    # pre: before attention and before the MLP; parallel: one norm feeds both; post: after each; sandwich: both
     layout: Literal["pre", "parallel", "post", "sandwich"] = "pre"
     qk_norm: Switch = False
     qk_norm_over: Literal["head", "all"] = "head"  # one vector a head's width, or one over all heads together
@@ -218,7 +218,8 @@ FAMILIES: Mapping[str, Family] = {
         qkv_bias="attention_bias", out_bias="attention_bias", window="chunked", moe="interleaved",
         defaults={"attention_chunk_size": 8192, "interleave_moe_layer_step": 1, "head_dim": 128},
         names={
-            "ffn_gate": "feed_forward.gate_proj", "ffn_up": "feed_forward.up_proj", "ffn_down": "feed_forward.down_proj",
+            "ffn_gate": "feed_forward.gate_proj", "ffn_up": "feed_forward.up_proj",
+            "ffn_down": "feed_forward.down_proj",
             "ffn_gate_inp": "feed_forward.router", "ffn_gate_exps": "feed_forward.experts.gate_proj",
             "ffn_up_exps": "feed_forward.experts.up_proj", "ffn_down_exps": "feed_forward.experts.down_proj",
             "ffn_gate_shexp": "feed_forward.shared_expert.gate_proj",

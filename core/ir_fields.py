@@ -35,7 +35,7 @@ class Fields:
 
     def __init__(self, config: Mapping[str, Any], model_id: str) -> None:
         if not isinstance(config, Mapping):
-            raise ScenarioError(f"The config of '{model_id}' is not a table of fields; give the content of config.json.")
+            raise ScenarioError(f"The config of '{model_id}' is not a table of fields; give what config.json holds.")
         self.id = model_id
         self.outer: Mapping[str, Any] = config
         nested = config.get("text_config") or config.get("llm_config") or config.get("language_config")
@@ -48,7 +48,8 @@ class Fields:
         named = [t for t in (self.raw.get("model_type"), self.outer.get("model_type")) if isinstance(t, str) and t]
         if not named:
             raise ScenarioError(
-                f"The config of '{self.id}' has no 'model_type', so its layout is unknown; add it, or pick a catalog model."
+                f"The config of '{self.id}' has no 'model_type', so its layout is unknown; "
+                "add it or pick a catalog model."
             )
         for name in named:
             family = TEXT_TYPES.get(name, name)
@@ -67,9 +68,12 @@ class Fields:
                 return found
         if name in self.family.defaults and name not in self.raw:
             fallback = self.family.defaults[name]
-            self.assumed[name] = f"{fallback}, the default of {self.model_type} models: the config does not say"
+            self._assume(name, fallback)
             return fallback
         return default
+
+    def _assume(self, name: str, value: Any) -> None:
+        self.assumed[name] = f"{value}, the default of {self.model_type} models: the config does not say"
 
     def outer_get(self, name: str) -> Any:
         """The field in the text part, else beside it: multimodal configs keep some at the top."""
@@ -80,12 +84,14 @@ class Fields:
         return None
 
     def wrong(self, name: str, value: Any, expected: str) -> ScenarioError:
+        shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
         return ScenarioError(
-            f"The config of '{self.id}' has {name} = {value!r}, which is not {expected}; correct it or pick a catalog model."
+            f"The config of '{self.id}' has {name} = {shown}, which is not {expected}; "
+            "correct it or pick a catalog model."
         )
 
     def size(self, name: str, default: int | None = None, *, least: int = 1) -> int:
-        """A whole number of at least `least`. Raises ScenarioError when it is missing (without `default`) or not one."""
+        """A whole number of at least `least`. Raises ScenarioError when it is not, or missing."""
         value = self.get(name, default)
         if value is None:
             names = " or ".join(f"'{n}'" for n in (name, *ALIASES.get(name, ())))
@@ -122,12 +128,19 @@ class Fields:
             raise self.wrong(name, f"a list of {len(value)}", f"a list of {layers} layers")
         return value[:layers]
 
+    def indices(self, name: str) -> list[int]:
+        """A list of layer numbers, empty when the config has none."""
+        value = self.get(name, [])
+        if not isinstance(value, list) or any(isinstance(v, bool) or not isinstance(v, int) for v in value):
+            raise self.wrong(name, value, "a list of layer numbers")
+        return value
+
     def tied(self) -> bool:
         """Whether the output head is the embedding table. Absent: the model type's default."""
         value = self.outer_get("tie_word_embeddings")
         if value is None:
             value = self.family.tied
-            self.assumed["tie_word_embeddings"] = f"{value}, the default of {self.model_type} models: the config does not say"
+            self._assume("tie_word_embeddings", value)
         if not isinstance(value, bool):
             raise self.wrong("tie_word_embeddings", value, "true or false")
         return value
@@ -141,25 +154,59 @@ class Fields:
         return value.removeprefix("torch.")
 
     def native_quant(self) -> str | None:
-        """The catalog's name for how the published weights are quantised; None when they are not."""
+        """The catalog's id of how the published weights are quantised; None when they are not, or in a way it lacks."""
         raw = self.outer_get("quantization_config")
-        return published_quant(raw) if isinstance(raw, Mapping) else None
+        if not isinstance(raw, Mapping):
+            return None
+        found = published_quant(raw)
+        if found is None:
+            self.assumed["quantization_config"] = "unquantised weights: the published format is not in the catalog"
+        return found
 
 
 def published_quant(raw: Mapping[str, Any]) -> str | None:
-    """Quantisation id of a `quantization_config`: fp8, mxfp4, nvfp4, awq, gptq, int4, int8, else the method's own name."""
-    method = str(raw.get("quant_method") or "").lower()
-    algorithm = str(raw.get("quant_algo") or "").lower()
-    if "nvfp4" in algorithm:
-        return "nvfp4"
-    if method == "fp8" or "fp8" in algorithm:
-        return "fp8"
+    """Id in data/catalog/quants of a `quantization_config`, or None where the catalog has no such scheme."""
+    method, algorithm = (str(raw.get(key) or "").lower() for key in ("quant_method", "quant_algo"))
+    skipped = " ".join(map(str, raw.get("ignore") or raw.get("modules_to_not_convert") or []))
+    only_experts = "self_attn" in skipped
+    if algorithm == "nvfp4":
+        return "NVFP4-EXPERTS" if only_experts else "NVFP4"
+    if method == "mxfp4":
+        return "MXFP4"
+    if (method == "fp8" and not algorithm) or algorithm == "fp8":
+        if raw.get("weight_block_size"):
+            return "FP8-BLOCK"
+        return "FP8-DYNAMIC" if raw.get("activation_scheme") == "dynamic" else "FP8"
     if method == "compressed-tensors":
-        for group in (raw.get("config_groups") or {}).values():
-            weights = group.get("weights") or {}
-            bits, kind = weights.get("num_bits"), weights.get("type")
-            if bits == 8:
-                return "fp8" if kind == "float" else "int8"
-            if bits == 4:
-                return "int4" if kind == "int" else "nvfp4"
-    return method or algorithm or None
+        return _compressed(raw, only_experts)
+    bits = raw.get("bits") or raw.get("w_bit")
+    if method in ("awq", "gptq") and bits == 4:
+        group = raw.get("group_size") or raw.get("q_group_size") or 128
+        known = {128: "", 64: "-G64", 32: "-G32"}
+        return f"{method.upper()}-INT4{known[group]}" if group in known else None
+    if method == "gptq" and bits == 8:
+        return "GPTQ-INT8"
+    if method == "bitsandbytes":
+        if raw.get("load_in_4bit"):
+            return "BNB-INT4-DQ" if raw.get("bnb_4bit_use_double_quant") else "BNB-INT4"
+        return "BNB-INT8"
+    return None
+
+
+def _compressed(raw: Mapping[str, Any], only_experts: bool) -> str | None:
+    """Id of a compressed-tensors config, by its first group of weights."""
+    groups = raw.get("config_groups")
+    for group in groups.values() if isinstance(groups, Mapping) else ():
+        weights, inputs = group.get("weights") or {}, group.get("input_activations") or {}
+        bits, kind = weights.get("num_bits"), weights.get("type")
+        if bits == 8 and kind == "float":
+            if weights.get("strategy") == "block":
+                return "FP8-BLOCK"
+            return "FP8-DYNAMIC" if inputs.get("dynamic") else "FP8"
+        if bits == 8:
+            return "INT8" if inputs else "INT8-WO"
+        if bits == 4 and kind == "float":
+            return "NVFP4-EXPERTS" if only_experts else "NVFP4"
+        if bits == 4:
+            return "INT4-EXPERTS" if only_experts else "W4A16"
+    return None

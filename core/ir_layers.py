@@ -1,0 +1,235 @@
+"""Which layers a model has: the shared sizes, each layer's attention and each layer's feed-forward part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from core.errors import ScenarioError
+from core.ir import Attention, AttentionKind, Mlp
+from core.ir_fields import Fields
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The sizes that every layer shares."""
+
+    hidden: int
+    layers: int
+    vocab: int
+    heads: int
+    kv_heads: tuple[int, ...]  # one a layer
+    head_dim: int
+    v_head_dim: int
+    tied: bool
+    max_context: int
+
+    @classmethod
+    def read(cls, fields: Fields) -> Shape:
+        hidden, layers = fields.size("hidden_size"), fields.size("num_hidden_layers")
+        heads = fields.size("num_attention_heads")
+        if fields.get("word_embed_proj_dim", hidden) != hidden:
+            raise fields.wrong("word_embed_proj_dim", fields.get("word_embed_proj_dim"), f"the hidden size {hidden}")
+        if fields.family.qkv == "mla":
+            head_dim = fields.size("qk_nope_head_dim") + fields.size("qk_rope_head_dim")
+            v_head_dim = fields.size("v_head_dim")
+        else:
+            head_dim = cls._head_dim(fields, hidden, heads)
+            v_head_dim = fields.size("v_head_dim", head_dim)
+        return cls(
+            hidden, layers, fields.size("vocab_size"), heads, cls._kv_heads(fields, heads, layers), head_dim,
+            v_head_dim, fields.tied(), cls._max_context(fields),
+        )
+
+    @staticmethod
+    def _head_dim(fields: Fields, hidden: int, heads: int) -> int:
+        if fields.get("head_dim") is not None:
+            return fields.size("head_dim")
+        if hidden % heads:
+            raise ScenarioError(
+                f"The config of '{fields.id}' has no 'head_dim', and hidden_size {hidden} does not divide by "
+                f"{heads} heads; add 'head_dim'."
+            )
+        return hidden // heads
+
+    @staticmethod
+    def _kv_heads(fields: Fields, heads: int, layers: int) -> tuple[int, ...]:
+        family = fields.model_type
+        listed = fields.flags("num_key_value_heads_per_layer", layers)
+        if listed is not None:
+            counts = tuple(listed)
+        elif family == "gpt_bigcode" or (family == "falcon" and not fields.get("new_decoder_architecture", False)):
+            counts = (1 if fields.get("multi_query", True) else heads,) * layers
+        elif family == "chatglm" and not fields.get("multi_query_attention", False):
+            counts = (heads,) * layers
+        else:
+            nested = fields.get("attn_config")
+            default = nested.get("kv_n_heads") if isinstance(nested, Mapping) else None
+            counts = (fields.size("num_key_value_heads", default or heads),) * layers
+        for count in set(counts):
+            if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+                raise fields.wrong("num_key_value_heads", count, "a whole number of at least 1")
+            if heads % count:
+                raise fields.wrong("num_key_value_heads", count, f"a divisor of the {heads} attention heads")
+        return counts
+
+    @staticmethod
+    def _max_context(fields: Fields) -> int:
+        if fields.get("max_position_embeddings") is None and not fields.family.positions:
+            fields.assumed["max_position_embeddings"] = "4096 tokens: the config does not say"
+            return 4096
+        return fields.size("max_position_embeddings")
+
+
+def _windows(fields: Fields, shape: Shape) -> list[tuple[AttentionKind, int | None]]:
+    """Kind and window (tokens) of each layer's attention. A window no shorter than the context is full attention."""
+    rule, layers = fields.family.window, shape.layers
+    full: tuple[AttentionKind, int | None] = ("full", None)
+    if fields.family.qkv == "mla":
+        return [("mla", None)] * layers
+
+    def sliding() -> tuple[AttentionKind, int | None]:
+        return ("sliding", fields.size("sliding_window"))
+
+    listed = fields.flags("layer_types", layers)
+    if listed is not None:
+        kinds = {"full_attention": lambda: full, "sliding_attention": sliding,
+                 "chunked_attention": lambda: ("chunked", fields.size("attention_chunk_size"))}
+        unknown = set(map(str, listed)) - set(kinds)
+        if unknown:
+            raise ScenarioError(
+                f"'{fields.id}' has layers of type '{sorted(unknown)[0]}', which is not supported; "
+                "pick a catalog model or one whose layers are full, sliding or chunked attention."
+            )
+        result = [full if kind == "sliding_attention" and fields.get("sliding_window") is None else kinds[kind]()
+                  for kind in listed]
+    elif rule == "chunked":
+        result = _chunked(fields, layers)
+    elif rule == "none" or fields.get("sliding_window") is None:
+        return [full] * layers
+    elif rule == "qwen":
+        first = fields.size("max_window_layers", layers, least=0) if fields.get("use_sliding_window", False) else layers
+        result = [sliding() if layer >= first else full for layer in range(layers)]
+    elif rule == "even":
+        result = [full if layer % 2 else sliding() for layer in range(layers)]
+    elif rule == "pattern":
+        every = _pattern(fields)
+        result = [sliding() if (layer + 1) % every else full for layer in range(layers)]
+    elif rule == "mimo_v2":
+        flags = fields.flags("hybrid_layer_pattern", layers) or [0] * layers
+        result = [sliding() if flag else full for flag in flags]
+    else:
+        result = [sliding()] * layers
+    return [full if kind == "sliding" and window is not None and window >= shape.max_context else (kind, window)
+            for kind, window in result]
+
+
+def _chunked(fields: Fields, layers: int) -> list[tuple[AttentionKind, int | None]]:
+    """Llama 4: layers with rotary positions attend within chunks, every fourth one without positions to everything."""
+    chunk = fields.size("attention_chunk_size")
+    every = fields.size("no_rope_layer_interval", 4)
+    # An empty list means "by interval", as in the class itself.
+    rope = (fields.flags("no_rope_layers", layers) if fields.get("no_rope_layers") else None) or [
+        int((layer + 1) % every != 0) for layer in range(layers)
+    ]
+    return [("chunked", chunk) if flag else ("full", None) for flag in rope]
+
+
+def _pattern(fields: Fields) -> int:
+    """Every how many layers one is full. EXAONE writes it as text ("LLLG")."""
+    raw = fields.get("sliding_window_pattern", fields.get("_sliding_window_pattern"))
+    return len(raw) if isinstance(raw, str) and raw else fields.size("sliding_window_pattern")
+
+
+def attentions(fields: Fields, shape: Shape) -> list[Attention]:
+    made = []
+    for (kind, window), kv_heads in zip(_windows(fields, shape), shape.kv_heads, strict=True):
+        if kind == "mla":
+            made.append(Attention(
+                "mla", shape.heads, kv_heads, shape.head_dim, shape.v_head_dim,
+                kv_lora_rank=fields.size("kv_lora_rank"), q_lora_rank=fields.size("q_lora_rank", 0, least=0),
+                rope_head_dim=fields.size("qk_rope_head_dim"),
+            ))
+        elif kind == "sliding" and fields.family.window == "mimo_v2":
+            made.append(Attention(
+                kind, fields.size("swa_num_attention_heads", shape.heads),
+                fields.size("swa_num_key_value_heads", kv_heads), fields.size("swa_head_dim", shape.head_dim),
+                fields.size("swa_v_head_dim", shape.v_head_dim), window,
+            ))
+        else:
+            made.append(Attention(kind, shape.heads, kv_heads, shape.head_dim, shape.v_head_dim, window))
+    return made
+
+
+def mlps(fields: Fields, shape: Shape) -> list[Mlp]:
+    family, layers = fields.family, shape.layers
+    # MiniCPM's MoE models share its type; they alone name experts.
+    moe = "all" if fields.model_type == "minicpm" and fields.get("num_experts") else family.moe
+    sparse = [_is_sparse(fields, moe, layer, layers) for layer in range(layers)]
+    expert = _moe(fields) if any(sparse) else None
+    dense = Mlp("dense", family.gated, _dense_width(fields, shape.hidden)) if not all(sparse) else None
+    made: list[Mlp] = []
+    for flag in sparse:
+        chosen = expert if flag else dense
+        assert chosen is not None
+        made.append(chosen)
+    return made
+
+
+def _dense_width(fields: Fields, hidden: int) -> int:
+    if fields.model_type == "llama4_text":
+        return fields.size("intermediate_size_mlp")
+    if fields.model_type == "qwen":
+        # Qwen 1 states the width of gate and up together.
+        return fields.size("intermediate_size") // 2
+    if fields.model_type in ("gpt2", "gpt_bigcode", "gptj", "bloom", "falcon"):
+        return fields.size("intermediate_size", 4 * hidden)
+    if fields.model_type == "phi" and fields.outer.get("model_type") == "phi-msft":
+        return fields.size("intermediate_size", 4 * hidden)
+    if fields.model_type == "mpt":
+        return fields.size("expansion_ratio", 4) * hidden
+    return fields.size("intermediate_size")
+
+
+def _is_sparse(fields: Fields, moe: str, layer: int, layers: int) -> bool:
+    """Whether a layer has experts."""
+    if moe == "after_dense":
+        listed = fields.flags("moe_layer_freq", layers)
+        if listed is not None:
+            return bool(listed[layer])
+        first, every = fields.size("first_k_dense_replace", 0, least=0), fields.size("moe_layer_freq", 1)
+        return layer >= first and layer % every == 0
+    if moe == "step":
+        return layer not in fields.indices("mlp_only_layers") and (
+            (layer + 1) % fields.size("decoder_sparse_step", 1) == 0)
+    if moe == "interleaved":
+        chosen = fields.indices("moe_layers")
+        return layer in chosen if chosen else (layer + 1) % fields.size("interleave_moe_layer_step") == 0
+    if moe == "span":
+        last = fields.size("moe_layer_end_index", -1, least=-1)
+        return (
+            fields.size("first_k_dense_replace", 0, least=0) <= layer
+            and (last == -1 or layer <= last)
+            and (layer + 1) % fields.size("moe_layer_interval", 1) == 0
+        )
+    return moe == "all"
+
+
+def _moe(fields: Fields) -> Mlp:
+    experts, top_k = fields.size("num_experts"), fields.size("num_experts_per_tok")
+    if top_k > experts:
+        raise fields.wrong("num_experts_per_tok", top_k, f"at most the {experts} experts")
+    by_intermediate = fields.model_type in (
+        "mixtral", "phimoe", "gpt_oss", "minimax_m2", "llama4_text", "olmoe", "minicpm", "hunyuan_v1_moe")
+    width = fields.size("intermediate_size" if by_intermediate else "moe_intermediate_size")
+    if fields.family.shared_gate:
+        shared = fields.size("shared_expert_intermediate_size")
+    elif fields.model_type == "llama4_text":
+        shared = width
+    elif fields.model_type == "hunyuan_v1_moe":
+        shared = fields.size("n_shared_experts", 1, least=0) * width
+    elif fields.family.moe in ("after_dense", "span"):
+        shared = fields.size("n_shared_experts", 0, least=0) * width
+    else:
+        shared = 0
+    return Mlp("moe", fields.family.gated, width, experts, top_k, shared)
