@@ -106,6 +106,7 @@ class Scenario(_Part):
     runtime: str = "llama.cpp"
     backend: str | None = None  # cuda, rocm, vulkan, metal, cpu, sycl; None: what suits the device
     runtime_version: str | None = None
+    runtime_date: str | None = Field(None, pattern=r"^\d{4}(-\d{2}(-\d{2})?)?$")  # whose defaults hold, where the version does not say
     deployment: Deployment = Deployment()
     workload: Workload = Workload()
     costs: Costs = Costs()

@@ -47,12 +47,63 @@ def sequences_that_fit(*, pool: Bytes, bytes_each: Bytes) -> Count:
 
 
 @formula("definition")
-def layers_share(*, stages: Count, layers: Count) -> Count:
-    """Share of the layers on the fullest pipeline stage: whole layers, rounded up."""
-    return np.ceil(layers / stages) / layers
+def fullest_stage(
+    *, layer_bytes: Bytes, layers: Count, stages: Count, head: Bytes, embedding: Bytes
+) -> Bytes:
+    """Weights on the fullest pipeline stage: whole layers (the head counts as one), the table on the first, the head on the last."""
+    return np.where(
+        stages > 1,
+        np.maximum(
+            np.minimum(np.ceil((layers + 1) / stages), layers) * layer_bytes / layers + embedding,
+            (layers - (stages - 1) * np.minimum(np.ceil((layers + 1) / stages), layers / stages)) * layer_bytes / layers + head,
+        ),
+        layer_bytes + head + embedding,
+    )
 
 
 @formula("definition")
-def scaled(*, amount: Bytes, share: Count) -> Bytes:
-    """A share of an amount of memory."""
+def fullest_share(*, amount: Bytes, layers: Count, stages: Count) -> Bytes:
+    """What the fullest pipeline stage holds of something spread evenly over the layers."""
+    return amount * np.ceil(layers / stages) / layers
+
+
+@formula("definition")
+def held_here(*, amount: Bytes, elsewhere: Count) -> Bytes:
+    """What stays when a share of an amount is held elsewhere."""
+    return amount * (1 - elsewhere)
+
+
+@formula("definition")
+def held_there(*, amount: Bytes, elsewhere: Count) -> Bytes:
+    """The share of an amount that is held elsewhere."""
+    return amount * elsewhere
+
+
+@formula("definition")
+def lost_to_fragments(*, amount: Bytes, share: Count) -> Bytes:
+    """Memory lost between allocations."""
     return amount * share
+
+
+@formula("definition")
+def cache_pool(*, limit: Bytes, used: Bytes) -> Bytes:
+    """What an engine has left for the cache; none when the rest is already too much."""
+    return np.maximum(limit - used, 0)
+
+
+@formula("definition")
+def cache_pool_of_free(*, memory: Bytes, used: Bytes, fraction: Count) -> Bytes:
+    """The cache of an engine that takes a fraction of what is free after the weights."""
+    return np.maximum(memory - used, 0) * fraction
+
+
+@formula("definition")
+def slots_bytes(*, sequences: Count, bytes_each: Bytes) -> Bytes:
+    """Cache of several sequences."""
+    return sequences * bytes_each
+
+
+@formula("definition")
+def over_devices(*, each: Bytes, devices: Count) -> Bytes:
+    """Memory over all devices, each taking the same."""
+    return each * devices

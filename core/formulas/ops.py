@@ -62,6 +62,12 @@ def bytes_share(*, whole: Bytes, parts: Count) -> Bytes:
 
 
 @formula("definition")
+def kv_elements_share(*, whole: Count, kv_heads: Count, heads_per_rank: Count) -> Count:
+    """Key and value projection elements on one rank: whole heads, copied when there are fewer heads than ranks."""
+    return whole * heads_per_rank / kv_heads
+
+
+@formula("definition")
 def kv_weight_share(*, whole: Bytes, kv_heads: Count, heads_per_rank: Count) -> Bytes:
     """Key and value projection bytes on one rank: whole heads, copied when there are fewer heads than ranks."""
     return whole * heads_per_rank / kv_heads
@@ -71,3 +77,9 @@ def kv_weight_share(*, whole: Bytes, kv_heads: Count, heads_per_rank: Count) -> 
 def arithmetic_intensity(*, flop: Flop, bytes_moved: Bytes) -> Intensity:
     """FLOP done per byte moved; below the ridge point memory limits, above it compute."""
     return flop / bytes_moved
+
+
+@formula("definition")
+def scaled_pairs(*, pairs: Count, times: Count) -> Count:
+    """Pairs over several sequences and layers."""
+    return pairs * times

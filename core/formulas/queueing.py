@@ -84,3 +84,9 @@ def prompt_rate(*, tokens: Tokens, time: Seconds) -> TokenRate:
 def utilisation(*, rate: Rate, capacity: Rate) -> Count:
     """Share of the capacity that the load asks for."""
     return rate / capacity
+
+
+@formula("definition")
+def waited(*, residence: Seconds, service: Seconds) -> Seconds:
+    """Time in a queue that was not one's own service."""
+    return np.maximum(residence - service, 0.0)

@@ -1,0 +1,132 @@
+"""What a person can choose: the options of every list on a page, and names from a link made exact."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from core.catalog import hardware, models, quants, runtimes
+from core.errors import RoofcastError, ScenarioError
+from core.scenario import from_flat
+
+AUTO = "auto"
+CUSTOM = "Your own"
+
+# What opens first; also what a link leaves out.
+MODEL, DEVICE, RUNTIME = "Llama-3.1-8B-Instruct", "RTX 4090", "llama.cpp"
+
+
+@functools.cache
+def model_names() -> list[str]:
+    """Every model of the catalog, in alphabetical order."""
+    return sorted(models.models(), key=lambda name: name.rsplit("/", 1)[-1].lower())
+
+
+@functools.cache
+def default_model() -> str:
+    return models.model(MODEL).id
+
+
+@functools.cache
+def device_names() -> list[str]:
+    """Every device of the catalog: GPUs and their like first, newest first, then CPUs."""
+    listed = sorted(hardware.devices().values(), key=lambda d: (d.kind == "cpu", -(d.launch_year or 0), d.name))
+    return [d.name for d in listed]
+
+
+@functools.cache
+def default_device() -> str:
+    return hardware.device(DEVICE).name
+
+
+@functools.cache
+def cpu_names() -> list[str]:
+    return [AUTO, *(d.name for d in hardware.devices().values() if d.kind == "cpu")]
+
+
+@functools.cache
+def profile_names() -> list[str]:
+    """The shipped machines, after "Your own"."""
+    return [CUSTOM, *(p.name for p in hardware.systems().values())]
+
+
+def profile_knobs(name: str) -> dict[str, Any]:
+    """The knobs that a shipped machine sets."""
+    profile = hardware.system(name)
+    return {"device": hardware.device(profile.device).name, "count": profile.count, "ram_gb": profile.ram_gb}
+
+
+def runtime_names() -> list[str]:
+    return [entry.name for entry in runtimes.runtimes().values()]
+
+
+def suiting_backend(runtime: str, device: str) -> str | None:
+    """The backend that suits a device; None where the runtime does not run on it."""
+    try:
+        found = hardware.device(device)
+        return runtimes.backend_for(runtimes.runtime(runtime), found.vendor, found.kind)
+    except RoofcastError:
+        return None
+
+
+def backend_names(runtime: str) -> list[str]:
+    return [AUTO, *runtimes.runtime(runtime).backends]
+
+
+def quant_names(runtime: str, backend: str | None = None) -> list[str]:
+    """Quantisations that the runtime runs (on this backend; None: on any), in the catalog's order.
+
+    Servers start with "auto", which takes the weights as they are published.
+    """
+    entry = runtimes.runtime(runtime)
+    backends = [backend] if backend in entry.backends else list(entry.backends)
+    found = [
+        q.id
+        for q in quants.quants().values()
+        if "UNKNOWN" not in q.id and any(runtimes.supports(entry, b, q.container, q.kernel_class) for b in backends if b)
+    ]
+    return [AUTO, *found] if entry.audience == "server" or not found else found
+
+
+def default_quant(runtime: str, backend: str | None = None) -> str:
+    names = quant_names(runtime, backend)
+    wanted = runtimes.runtime(runtime).default_quant
+    return AUTO if names[0] == AUTO else wanted if wanted in names else names[0]
+
+
+def kv_names(runtime: str) -> list[str]:
+    return [AUTO, *runtimes.runtime(runtime).kv_dtypes]
+
+
+def exact(knob: str, text: str, runtime: str = RUNTIME) -> Any:
+    """A knob's value from a link, as the lists on the page write it.
+
+    Names may be aliases. Raises RoofcastError, one sentence, for what cannot be meant.
+    """
+    if knob == "model":
+        return models.model(text).id
+    if knob in ("device", "cpu"):
+        return AUTO if text == AUTO else hardware.device(text, "cpu" if knob == "cpu" else None).name
+    if knob == "profile":
+        return CUSTOM if text == CUSTOM else hardware.system(text).name
+    if knob == "runtime":
+        return runtimes.runtime(text).name
+    entry = runtimes.runtime(runtime)
+    if knob == "quant" and text != AUTO:
+        found = quants.quant(text, next(iter(entry.backends.values())).containers[0]).id  # type: ignore[arg-type]
+        if found not in quant_names(runtime):
+            raise ScenarioError(f"{entry.name} does not run {found}; it runs {', '.join(entry.runs)}.")
+        return found
+    if knob == "backend" and text not in backend_names(runtime):
+        raise ScenarioError(f"{entry.name} has no backend '{text}'; it has {', '.join(entry.backends)}.")
+    if knob in ("backend", "split", "arrival"):
+        return text
+    if knob == "kv_dtype" and text != AUTO:
+        return text if text in kv_names(runtime) else quants.kv_dtype(text).id
+    if text == AUTO:
+        return AUTO
+    checked = from_flat({"model": "m", "device": "d", knob: text})
+    for part in (checked.system, checked.deployment, checked.workload, checked.costs, checked):
+        if knob in type(part).model_fields:
+            return getattr(part, knob)
+    return text

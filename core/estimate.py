@@ -1,0 +1,300 @@
+"""The only door: scenario in, estimate out. Pages, API, command line, solver and validation all call it.
+
+`estimate` answers one scenario with citations; `numbers` gives the same metrics as plain floats or, for many candidates of
+one model, as arrays. Both run the same pipeline: plan, memory, phases, serving.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from core.answer import Estimate, Feasibility, Reason
+from core.columns import Columns, Setting, columns, gather, plain, settle
+from core.formulas.activations import over_devices
+from core.formulas.economics import cost_per_million, cost_per_month, electricity_rate, energy_per_token, power_draw, purchase_rate
+from core.ir import ModelIR
+from core.launch import ALL_LAYERS, LaunchKnobs, launch_command
+from core.memory import Fit, cache_of_sequence, fit, memories
+from core.phases import phase
+from core.plan import Plan, make_plan
+from core.quantity import Quantity, total, value
+from core.scenario import Arrival, Scenario
+from core.serving import Served, _load, serve, solve_batch
+from core.units import GIB, MONTH_HOURS, show
+
+CHUNK = 8192  # candidates per array pass: arrays of this size stay in the cache
+
+
+def _pass(ir: ModelIR, c: Columns, arrival: Arrival) -> tuple[Plan, Fit, Served]:
+    """The pipeline once, on plain columns."""
+    plan = make_plan(ir, c)
+    found = fit(plan, c)
+    load = _load(c, found, arrival)
+    batch, residual = solve_batch(plan, c, found, load, arrival)
+    return plan, found, serve(plan, c, found, arrival, batch, residual)
+
+
+def _metrics(c: Columns, found: Fit, served: Served, arrival: Arrival) -> dict[str, Any]:
+    devices = c.count
+    power = power_draw(rated=c.tdp, idle=c.idle, busy=c.busy, share=1.0, count=devices, named="power")
+    return {
+        "ttft": served.ttft,
+        "tpot": served.tpot,
+        "latency": served.latency,
+        "prefill_rate": served.prefill_rate,
+        "decode_rate": served.decode_rate,
+        "output_rate": served.output_rate,
+        "total_rate": served.total_rate,
+        "batch": served.batch,
+        "memory_peak": over_devices(each=found.taken, devices=devices, named="memory over all devices"),
+        "power": power,
+        "energy_per_token": energy_per_token(power=power, rate=served.output_rate, named="energy per token"),
+    }
+
+
+def numbers(scenario: Scenario, *, strict: bool = True) -> dict[str, float]:
+    """The metrics of one scenario as plain floats (s, tok/s, bytes, W, J), without citations. Raises as `estimate` does."""
+    setting = settle(scenario, strict=strict)
+    c = plain(columns(setting))
+    arrival = scenario.workload.arrival
+    _, found, served = _pass(setting.ir, c, arrival)
+    return {name: float(amount) for name, amount in _metrics(c, found, served, arrival).items()}
+
+
+def candidates(
+    options: Sequence[Scenario], index: np.ndarray, knobs: Mapping[str, np.ndarray], *, strict: bool = True
+) -> dict[str, np.ndarray]:
+    """Metrics of many candidates of one model in array passes.
+
+    `options` are the combinations of categorical knobs (device, runtime, quantisation, KV dtype); `index[i]` names candidate i's;
+    `knobs` are arrays of numeric columns that replace the options' (tp, pp, dp, ep, users, prompt, output, depth, …).
+    Returns the metrics and "headroom" (bytes of the fullest device), each an array as long as `index`.
+    """
+    settings = [settle(option, strict=strict) for option in options]
+    ir, arrival = settings[0].ir, options[0].workload.arrival
+    rows = [plain(columns(setting)) for setting in settings]
+    parts: list[dict[str, np.ndarray]] = []
+    for first in range(0, len(index), CHUNK):
+        chosen = index[first : first + CHUNK]
+        c = gather(rows, chosen)
+        c.host = None if any(row.host is None for row in rows) else c.host
+        for name, amounts in knobs.items():
+            setattr(c, name, np.asarray(amounts, dtype=float)[first : first + CHUNK])
+        _, found, served = _pass(ir, c, arrival)
+        metrics = {**_metrics(c, found, served, arrival), "headroom": found.headroom}
+        parts.append({name: np.broadcast_to(np.asarray(m, dtype=float), chosen.shape) for name, m in metrics.items()})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def estimate(scenario: Scenario, correction: None = None, *, strict: bool = True) -> Estimate:
+    """Answer one scenario; every number in the answer explains itself.
+
+    `correction` is the fitted correction of the two step times; none is shipped yet, so numbers are analytic and uncorrected.
+    Raises ScenarioError for a split or a combination that cannot be, CatalogError for an unknown name.
+    """
+    setting = settle(scenario, strict=strict)
+    c = columns(setting)
+    arrival = scenario.workload.arrival
+    bare = plain(c)
+    bare_plan = make_plan(setting.ir, bare)
+    bare_fit = fit(bare_plan, bare)
+    batch, residual = solve_batch(bare_plan, bare, bare_fit, _load(bare, bare_fit, arrival), arrival)
+
+    plan = make_plan(setting.ir, c)
+    found = fit(plan, c)
+    served = serve(plan, c, found, arrival, batch, residual)
+    device, host = memories(found, c, setting.device.name)
+    metrics = _metrics(c, found, served, arrival)
+    feasibility, reasons = _class(setting, c, found, device, host)
+    return Estimate(
+        scenario=scenario,
+        resolved=_resolved(setting, c, found),
+        ir=setting.ir,
+        feasibility=feasibility,
+        reasons=tuple(reasons),
+        warnings=tuple(_warnings(setting, c, found, device, served)),
+        device=device,
+        host=host,
+        limits=_limits(float(setting.ir.max_context), bare_plan, bare, bare_fit, found),
+        metrics=metrics,
+        prefill=phase(served.prefill, c),
+        decode=phase(served.decode, c),
+        first_token_shares=_first_token(served),
+        money=_money(c, metrics),
+        notes=setting.notes,
+    )
+
+
+def _first_token(served: Served) -> dict[str, float]:
+    whole = float(value(served.ttft))
+    if not 0 < whole < float("inf"):
+        return {}
+    own, wait = float(value(served.own)), float(value(served.wait))
+    shares = {key: part * own / whole for key, part in served.prefill.shares().items()}
+    rest = max(whole - own - wait, 0.0) / whole
+    shares["overhead"] = shares.get("overhead", 0.0) + rest
+    if wait > 0:
+        shares["waiting"] = wait / whole
+    scale = sum(shares.values())
+    return {key: part / scale for key, part in shares.items()} if scale else {}
+
+
+def _class(setting: Setting, c: Columns, found: Fit, device: Any, host: Any) -> tuple[Feasibility, list[Reason]]:
+    short = -float(value(device.headroom))
+    name = setting.device.name
+    cards = "the card" if value(c.count) == 1 else f"each of {int(value(c.count))} cards"
+    if setting.on_cpu:
+        cards = "memory"
+    reasons: list[Reason] = []
+    if short > 0:
+        weights = float(value(found.weights))
+        if weights > float(value(device.limit)):
+            reasons.append(Reason("weights_exceed_device", f"The weights take {show(weights, 'B')} on {cards} of {show(float(value(device.limit)), 'B')} ({name}): {show(short, 'B')} too much in all."))
+        elif value(found.pool) is not None and float(value(found.pool)) <= 0:
+            reasons.append(Reason("no_room_for_cache", f"Weights and buffers leave no room for the KV cache on {name}: {show(short, 'B')} short."))
+        else:
+            reasons.append(Reason("kv_exceeds_device", f"The KV cache of this context and these users needs {show(short, 'B')} more than {name} has."))
+    if host is not None and not host.fits:
+        reasons.append(Reason("host_memory_short", f"What does not fit the devices needs {show(float(value(host.needed)), 'B')} of host memory, but {show(float(value(host.limit)), 'B')} of it can be used."))
+    pooled_short = setting.runtime.kv_allocation == "pool" and float(value(found.batch_cap)) < 1
+    if pooled_short and not reasons:
+        reasons.append(Reason("kv_exceeds_pool", "Not even one sequence of this length fits the KV cache."))
+    # A server only queues when its pool is full: users beyond it wait, nothing fails.
+    waits = setting.runtime.kv_allocation == "pool" and not pooled_short and reasons and reasons[0].code == "kv_exceeds_device"
+    if reasons and not waits:
+        return "insufficient_memory", reasons
+    if host is not None and float(value(found.host_experts)) > 0:
+        layers, experts = int(setting.ir.layers - value(found.gpu_layers)), int(value(found.experts_on_cpu))
+        what = f"the experts of {experts} layers" if experts and not layers else f"{layers} of {setting.ir.layers} layers"
+        return "with_offload", [Reason("offloaded", f"It does not fit {cards} whole: {what} stay in host memory.")]
+    return "in_vram", []
+
+
+def _warnings(setting: Setting, c: Columns, found: Fit, device: Any, served: Served) -> list[Reason]:
+    warned: list[Reason] = []
+    limit = float(value(device.limit))
+    used = float(value(device.peak))
+    if limit and 0.9 < used / limit <= 1 and setting.runtime.kv_allocation != "pool":
+        warned.append(Reason("above_90_percent", f"Memory is {used / limit:.0%} full at its peak; other programs on the machine may tip it over."))
+    if np.isnan(float(value(c.gpu.peak))):
+        warned.append(Reason("peak_unknown", f"Nobody published the peak of {setting.device.name} that matters here: prefill is unknown."))
+    users = float(value(c.users)) / float(value(c.dp))
+    cap = min(float(value(found.batch_cap)) if setting.runtime.kv_allocation == "pool" else np.inf, found.slots)
+    if users > cap and setting.scenario.workload.arrival in ("closed", "open"):
+        warned.append(Reason("users_wait", f"{int(users)} users ask, {int(max(cap, 1))} are served at once; the others wait for a place."))
+    if setting.scenario.workload.context > setting.ir.max_context:
+        warned.append(Reason("beyond_model_context", f"The context of {setting.scenario.workload.context:,} tokens is beyond the {setting.ir.max_context:,} the model was made for."))
+    if served.load is not None and np.ndim(value(served.load)) == 0 and float(value(served.load)) >= 1:
+        warned.append(Reason("overloaded", "More requests arrive than can be served: the queue grows without end."))
+    unused = value(c.count) - value(c.tp) * value(c.pp) * value(c.dp) * value(c.cp)
+    if unused > 0:
+        warned.append(Reason("devices_idle", f"{int(unused)} of {int(value(c.count))} devices are not used by this split."))
+    if setting.runtime.treated_as:
+        warned.append(Reason("runtime_approximate", f"{setting.runtime.name} is not described yet; it is treated as {setting.runtime.treated_as}."))
+    if setting.ir.assumed:
+        warned.append(Reason("model_assumed", "Assumed about the model: " + "; ".join(f"{k}: {v}" for k, v in setting.ir.assumed.items()) + "."))
+    return warned
+
+
+def _limits(model_context: float, bare_plan: Plan, c: Columns, bare: Fit, found: Fit) -> dict[str, Any]:
+    """The largest context for these users and the most sequences of this context, from the room left."""
+    pool = float(bare.pool)
+    each = float(bare.kv_sequence)
+    users = max(1.0, float(np.ceil(c.users / c.dp)))
+    low, high = 0.0, 2.0**27
+    def takes(tokens: float) -> float:
+        per = float(cache_of_sequence(bare_plan, c, tokens, "")) * (1 - float(bare.host_layers))
+        return per * np.ceil(c.layers / c.pp) / c.layers * users
+    if takes(1.0) > pool:
+        largest = 0.0
+    else:
+        for _ in range(40):
+            middle = (low + high) / 2
+            low, high = (middle, high) if takes(middle) <= pool else (low, middle)
+        largest = np.floor(low)
+    plan_context = model_context if largest else 0.0
+    per_token = takes(4096.0) / users / 4096.0
+    return {
+        "max_batch": np.floor(pool / each) if each else np.inf,
+        "max_context": min(largest, float(plan_context)),
+        "kv_tokens": np.floor(pool / per_token) if per_token else np.inf,
+        "kv_pool": found.pool,
+        "kv_per_sequence": found.kv_sequence,
+    }
+
+
+def _money(c: Columns, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    power = electricity_rate(power=metrics["power"], tariff=c.tariff, named="electricity")
+    if c.rental is not None:
+        rate = c.rental
+    elif c.price is not None:
+        rate = total([purchase_rate(price=c.price, life=c.life, use=c.use, named="purchase"), power], "cost while running")
+    else:
+        rate = power
+    return {
+        "usd_per_h": rate,
+        "usd_per_million": cost_per_million(rate=rate, tokens=metrics["output_rate"], named="per million output tokens"),
+        "usd_per_month": cost_per_month(rate=rate, month=MONTH_HOURS * 3600, named="per month of 720 hours"),
+        "price": c.price,
+    }
+
+
+def _resolved(setting: Setting, c: Columns, found: Fit) -> dict[str, Any]:
+    """Every knob as it was used."""
+    def whole(x: Any) -> int | None:
+        number = float(value(x))
+        return None if np.isnan(number) else int(number)
+
+    return {
+        "model": setting.ir.id,
+        "device": setting.device.name,
+        "count": setting.scenario.system.count,
+        "runtime": setting.runtime.id,
+        "runtime_name": setting.runtime.name,
+        "backend": setting.backend,
+        "quant": setting.quant.id,
+        "kv_dtype": setting.kv.id,
+        "tp": whole(c.tp), "pp": whole(c.pp), "dp": whole(c.dp), "ep": whole(c.ep), "cp": whole(c.cp),
+        "split": "layer" if setting.runtime.device_split == "layer" and value(c.pp) > 1 else "tensor" if value(c.tp) > 1 else None,
+        "gpu_layers": 0 if setting.on_cpu else int(found.gpu_layers),
+        "experts_on_cpu": int(found.experts_on_cpu),
+        "max_context": int(found.slot_context),
+        "max_sequences": int(found.slots),
+        "memory_fraction": None if np.isnan(float(value(c.fraction))) else float(value(c.fraction)),
+        "token_budget": whole(c.token_budget),
+        "micro_batch": whole(c.micro_batch),
+        "flash_attention": setting.scenario.deployment.flash_attention,
+        "cuda_graphs": setting.graphs,
+        "kernel": c.gpu.kernel,
+        "link": c.link_name,
+        "layers": setting.ir.layers,
+        "device_memory": float(value(c.device_memory)),
+    }  # fmt: skip
+
+
+def launch(answer: Estimate) -> str:
+    """The command that starts the engine as it was estimated."""
+    r = answer.resolved
+    knobs = {name: r[name] for name in LaunchKnobs.__dataclass_fields__ if name in r}
+    deploy = answer.scenario.deployment
+    # The command carries what was set or searched, and leaves the engine's own defaults alone.
+    for name in ("token_budget", "micro_batch", "memory_fraction", "cuda_graphs"):
+        if getattr(deploy, name) is None:
+            knobs[name] = None
+    if r["gpu_layers"] == r["layers"]:
+        knobs["gpu_layers"] = ALL_LAYERS
+    native = answer.ir.native_quant or answer.ir.native_dtype
+    return launch_command(LaunchKnobs(**{**knobs, "device_count": r["count"], "checkpoint_quant": native}))
+
+
+def shown(number: Any, unit: str | None = None) -> str:
+    """A number for people, in its own unit."""
+    if isinstance(number, Quantity):
+        return show(float(number.value), unit or number.unit)
+    return show(float(number), unit or "")
+
+
+__all__ = ["GIB", "candidates", "estimate", "launch", "numbers", "shown"]

@@ -1,0 +1,296 @@
+"""Does it fit? Memory by part on the fullest device and on the host: needed now, at the peak, and what the engine takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from core.answer import Memory, Part
+from core.catalog.files import source
+from core.columns import NO_WINDOW, Columns
+from core.formulas.activations import (
+    activation_peak,
+    bytes_left,
+    cache_pool,
+    cache_pool_of_free,
+    compute_buffer,
+    fraction_of,
+    fullest_share,
+    fullest_stage,
+    held_here,
+    held_there,
+    lost_to_fragments,
+    sequences_that_fit,
+    slots_bytes,
+)
+from core.formulas.kv_cache import kv_bytes, tokens_held
+from core.plan import Plan
+from core.quantity import Quantity, leaf, total, value
+
+
+def pick(flag: Any, yes: Any, no: Any) -> Any:
+    """One of two numbers by a 0/1 flag: the number itself for one scenario, element by element for many."""
+    if isinstance(flag, np.ndarray):
+        return np.where(flag > 0, value(yes), value(no))
+    return yes if flag else no
+
+
+def solved(name: str, amount: Any, unit: str, note: str, like: Any) -> Any:
+    """A number that was searched for: a `solved` leaf where `like` is cited, else the plain number."""
+    if isinstance(like, Quantity):
+        return leaf(name, float(amount), unit, "solved", source("solved", note=note))
+    return amount
+
+
+@dataclass(slots=True)
+class Fit:
+    """The memory of a layout. Bytes per device unless said; arrays in a pass over candidates."""
+
+    weights: Any
+    kv_sequence: Any  # cache of one sequence of the load's full context, on the fullest device
+    slots: Any  # sequences the engine provides for
+    slot_context: Any  # tokens each of them may have
+    kv_needed: Any
+    pool: Any  # room for cache
+    activations: Any
+    fixed: tuple[Part, ...]
+    needed: Any
+    taken: Any
+    peak: Any
+    limit: Any
+    headroom: Any
+    host_layers: Any  # share of layers in host memory
+    host_experts: Any  # share of experts in host memory (at least host_layers)
+    gpu_layers: Any
+    experts_on_cpu: Any
+    host_needed: Any
+    host_limit: Any
+    host_parts: tuple[Part, ...]
+    parts: tuple[Part, ...]
+    batch_cap: Any  # sequences of the mean context that the cache can hold
+
+
+def cache_of_sequence(plan: Plan, c: Columns, context: Any, name: str) -> Any:
+    """Bytes of one rank's cache for one sequence of `context` tokens, all layers."""
+    parts = []
+    for block in plan.blocks:
+        kind = block.block.attention.kind
+        bounded = kind in ("sliding", "chunked")
+        window = block.window
+        if bounded:
+            window = pick(c.swa_full, _like(NO_WINDOW, window, "window not used"), window)
+        extra = pick(c.swa_extra, c.micro_batch, _like(0.0, c.micro_batch, "extra tokens"))
+        held = tokens_held(context=context, window=window, extra=extra, block=c.block_tokens)
+        parts.append(
+            kv_bytes(tokens=held, sequences=1.0, elements=block.kv_elements, element_size=c.kv_size, layers=block.count,
+                     split=c.cp, named=f"KV cache of {block.block.name}")
+        )  # fmt: skip
+    return total(parts, name)
+
+
+def _like(amount: float, model: Any, name: str) -> Any:
+    return leaf(name, amount, model.unit, "constant", source("nameplate")) if isinstance(model, Quantity) else amount
+
+
+def mean_context(c: Columns) -> Any:
+    """Tokens in a sequence's cache while it decodes, on average."""
+    amount = value(c.depth) + value(c.prompt) + value(c.output) / 2
+    return solved("mean context while decoding", amount, "tok", "tokens cached + prompt + half of the output", c.depth)
+
+
+def fit(plan: Plan, c: Columns) -> Fit:
+    """Lay the model out on the devices and say what it takes. Searches the layers to offload where they are not given."""
+    full = value(c.depth) + value(c.prompt) + value(c.output)
+    block = value(c.block_tokens)
+    given_context = value(c.max_context)
+    slot_context = np.where(np.isnan(given_context), np.ceil(full / block) * block, given_context)
+    users_each = np.ceil(value(c.users) / value(c.dp))
+    follow = (np.asarray(c.slots_follow_users) > 0) & (np.asarray(c.sequences_given) == 0)
+    slots = np.where(follow, users_each, value(c.max_sequences))
+    slots = np.where(np.isnan(slots), users_each, slots)
+    slot_context = _scalar(slot_context)
+    slots = _scalar(slots)
+    slots_q = solved("sequences provided for", slots, "", "the runtime's limit, or one for each user", c.users)
+    context_q = solved("context of a sequence", slot_context, "tok", "what the load needs, or the context set", c.users)
+
+    per_sequence = cache_of_sequence(plan, c, context_q, "KV cache of one sequence")
+    upfront_tokens = solved(
+        "context shared by all sequences", slot_context * slots, "tok", "one buffer for all sequences", c.users
+    )
+    shared = cache_of_sequence(plan, c, upfront_tokens, "KV cache of the shared buffer")
+    batch = solved("sequences at once", np.minimum(users_each, slots), "", "users, up to the runtime's limit", c.users)
+    kv_slots = slots_bytes(sequences=slots_q, bytes_each=per_sequence, named="KV cache of all slots")
+    kv_now = slots_bytes(sequences=batch, bytes_each=per_sequence, named="KV cache of the users")
+    kv_all = pick(c.upfront, pick(c.unified_kv, shared, kv_slots), kv_now)
+
+    step_tokens = pick(c.micro_batches, c.micro_batch, c.token_budget)
+    activations = pick(
+        c.buffered,
+        compute_buffer(tokens=step_tokens, vocab=c.vocab, hidden=c.hidden, heads=c.heads, context=context_q, flash=c.flash,
+                       element_size=c.logit_size, named="compute buffer"),
+        pick(
+            c.profiled,
+            activation_peak(tokens=step_tokens, hidden=c.hidden, inner=c.inner, tp=c.tp, sequences=slots_q, vocab=c.vocab,
+                            element_size=c.act_size, logit_size=c.logit_size, named="activation peak"),
+            c.activation_memory,
+        ),
+    )  # fmt: skip
+
+    limit = c.device_memory
+    overhead = value(activations) + value(c.context_memory) + value(c.non_torch) + value(c.graph_memory)
+    gpu_layers, on_cpu = _offload(plan, c, value(kv_all), overhead)
+    layers = value(c.layers)
+    moe_layers = sum(b.count for b in plan.blocks if b.block.mlp.kind == "moe")
+    host_layers = 1 - gpu_layers / layers
+    host_experts = np.maximum(host_layers, on_cpu / moe_layers if moe_layers else 0.0)
+    note = "found so that the device is filled, or as set"
+    away = solved("share of layers in host memory", host_layers, "", note, c.users)
+    experts_away = solved("share of experts in host memory", host_experts, "", note, c.users)
+
+    stays, goes = [], []
+    for b in plan.blocks:
+        for part in (b.attention_bytes, b.mlp_bytes, b.norm_bytes):
+            if value(part) is not None and np.any(np.asarray(value(part)) > 0):
+                stays.append(held_here(amount=part, elsewhere=away))
+                goes.append(held_there(amount=part, elsewhere=away))
+        if np.any(np.asarray(value(b.expert_bytes)) > 0):
+            stays.append(held_here(amount=b.expert_bytes, elsewhere=experts_away))
+            goes.append(held_there(amount=b.expert_bytes, elsewhere=experts_away))
+    device_layers = total(stays, "weights of the layers on devices")
+    nothing = _like(0.0, c.device_memory, "not held here")
+    table = pick(c.host_embedding, nothing, nothing if plan.tied else plan.embedding_bytes)
+    all_away = np.asarray(gpu_layers) <= 0
+    head = pick(_scalar(all_away.astype(float)), nothing, plan.head_bytes)
+    weights = fullest_stage(layer_bytes=device_layers, layers=c.layers, stages=c.pp, head=head, embedding=table, named="weights")
+    kv_here = fullest_share(amount=held_here(amount=kv_all, elsewhere=away), layers=c.layers, stages=c.pp, named="KV cache")
+    kv_sequence = fullest_share(amount=held_here(amount=per_sequence, elsewhere=away), layers=c.layers, stages=c.pp,
+                                named="KV cache of one sequence")  # fmt: skip
+    fragments = lost_to_fragments(amount=total([weights, kv_here], "weights and cache"), share=c.fragmentation, named="fragmentation")
+
+    fixed = tuple(
+        Part(name, amount, when)  # type: ignore[arg-type]
+        for name, amount, when in (
+            ("device context", c.context_memory, "now"),
+            ("libraries and communication", c.non_torch, "now"),
+            ("captured graphs", c.graph_memory, "now"),
+            ("compute buffers", activations, "peak"),
+        )
+        if np.any(np.asarray(value(amount)) > 0)
+    )
+    # llama.cpp allocates its compute buffers at the start; servers reach their activation peak in full steps only.
+    lasting = [p.amount for p in fixed if p.when == "now"]
+    needed_parts = [weights, kv_here, *lasting, fragments]
+    base = total([weights, *lasting], "weights and fixed parts")
+    needed = total([*needed_parts, *([activations] if not isinstance(c.buffered, np.ndarray) and c.buffered else [])], "needed now")
+    peak = total([*needed_parts, activations], "transient peak")
+    engine_limit = fraction_of(whole=limit, fraction=c.fraction, named="what the engine takes of the card")
+    with_activations = total([base, activations], "weights, fixed parts and activations")
+    pool = pick(
+        c.of_free,
+        cache_pool_of_free(memory=limit, used=with_activations, fraction=c.fraction, named="room for KV cache"),
+        pick(
+            c.pooled,
+            cache_pool(limit=engine_limit, used=with_activations, named="room for KV cache"),
+            cache_pool(limit=limit, used=with_activations, named="room for KV cache"),
+        ),
+    )
+    taken = pick(
+        c.pooled,
+        pick(c.of_free, total([with_activations, pool], "engine will take"), engine_limit),
+        peak,
+    )
+    headroom = bytes_left(limit=pick(c.pooled * (1 - c.of_free), engine_limit, limit), used=peak, named="headroom")
+    at_mean = fullest_share(
+        amount=held_here(amount=cache_of_sequence(plan, c, mean_context(c), "KV cache at mean context"), elsewhere=away),
+        layers=c.layers, stages=c.pp,
+    )  # fmt: skip
+    room = sequences_that_fit(pool=pool, bytes_each=at_mean, named="sequences that fit")
+
+    host_weights = total(goes, "weights in host memory") if goes else 0.0
+    kv_there = held_there(amount=kv_all, elsewhere=away, named="KV cache in host memory")
+    table_there = pick(c.host_embedding, plan.embedding_bytes, nothing)
+    host_parts = tuple(
+        Part(name, amount)
+        for name, amount in (
+            ("weights", host_weights),
+            ("KV cache", kv_there),
+            ("embedding table", table_there),
+        )
+        if np.any(np.asarray(value(amount)) > 0)
+    )
+    host_needed = total([p.amount for p in host_parts], "needed in host memory") if host_parts else nothing
+    host_limit = fraction_of(whole=c.host_memory, fraction=c.host_budget, named="usable host memory")
+    parts = (Part("weights", weights), Part("KV cache", kv_here), *fixed, Part("fragmentation", fragments))
+    return Fit(
+        weights=weights, kv_sequence=kv_sequence, slots=slots, slot_context=slot_context, kv_needed=kv_here, pool=pool,
+        activations=activations, fixed=fixed, needed=needed, taken=taken, peak=peak, limit=limit, headroom=headroom,
+        host_layers=away, host_experts=experts_away, gpu_layers=gpu_layers, experts_on_cpu=on_cpu,
+        host_needed=host_needed, host_limit=host_limit, host_parts=host_parts, parts=parts, batch_cap=room,
+    )  # fmt: skip
+
+
+def _scalar(x: Any) -> Any:
+    return x if np.ndim(x) else float(x)
+
+
+def _offload(plan: Plan, c: Columns, kv: Any, overhead: Any) -> tuple[Any, Any]:
+    """Layers on the devices and layers with experts on the CPU: as given, else as many as fit. Plain numbers.
+
+    Experts go first: they are most of the bytes and the least of the reads.
+    """
+    layers = value(c.layers)
+    moe = sum(b.count for b in plan.blocks if b.block.mlp.kind == "moe")
+    experts = sum((value(b.expert_bytes) for b in plan.blocks), 0.0)
+    dense = value(plan.layer_bytes) - experts
+    stages = value(c.pp)
+    spare = 1 + value(c.fragmentation)
+    outside = np.maximum(value(plan.head_bytes), np.where(np.asarray(c.host_embedding) > 0, 0.0, 0.0 if plan.tied else value(plan.embedding_bytes)))
+    room = np.maximum((value(c.device_memory) - overhead - value(c.fit_margin) * np.asarray(c.offloads)) / spare - outside, 0.0)
+    per_layer = (dense + experts + kv) / layers
+    dense_layer = (dense + kv) / layers
+    possible = (np.asarray(c.offloads) > 0) & (c.host is not None)
+    on_stage = np.ceil(layers / stages)
+    fits_all = per_layer * on_stage <= room
+    given_layers, given_experts = value(c.gpu_layers), value(c.experts_on_cpu)
+
+    expert_layer = experts / moe if moe else 0.0
+    may_move = possible & (np.asarray(c.experts_offload) > 0) & (moe > 0) & (dense_layer * on_stage <= room)
+    short = np.maximum(per_layer * on_stage - room, 0.0) * stages
+    move = np.where(may_move & ~fits_all, np.minimum(np.ceil(short / np.maximum(expert_layer, 1.0)), moe), 0.0)
+    on_cpu = np.where(np.isnan(given_experts), np.where(np.isnan(given_layers), move, 0.0), np.minimum(given_experts, moe))
+
+    after = (dense + kv) / layers + experts * (1 - (on_cpu / moe if moe else 0.0)) / layers
+    stage_layers = np.floor(room / np.maximum(after, 1.0))
+    automatic = np.where(possible & (after * on_stage > room), np.minimum(stage_layers * stages, layers), layers)
+    gpu_layers = np.where(np.isnan(given_layers), automatic, np.minimum(given_layers, layers))
+    return _scalar(gpu_layers), _scalar(on_cpu)
+
+
+def memories(found: Fit, c: Columns, name: str) -> tuple[Memory, Memory | None]:
+    """The two bills for one scenario: the fullest device, and the host where something lies there."""
+    count = int(value(c.count))
+    device = Memory(
+        place="device",
+        name=f"{name} (each of {count})" if count > 1 else name,
+        parts=found.parts,
+        limit=found.limit,
+        needed=found.needed,
+        taken=found.taken,
+        peak=found.peak,
+        headroom=found.headroom,
+    )
+    if not found.host_parts:
+        return device, None
+    host = Memory(
+        place="host",
+        name="host memory",
+        parts=found.host_parts,
+        limit=found.host_limit,
+        needed=found.host_needed,
+        taken=found.host_needed,
+        peak=found.host_needed,
+        headroom=bytes_left(limit=found.host_limit, used=found.host_needed, named="host headroom"),
+    )
+    return device, host

@@ -1,0 +1,312 @@
+"""How long one step takes: operations of every kind of layer, each bound by compute or memory, what devices send, fixed costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from core.answer import Op, Phase, Step
+from core.columns import Bus, Columns
+from core.formulas.collectives import activation_bytes, all_gather_time, all_reduce_time, all_to_all_time, hop_time, ring_time, sent
+from core.formulas.kv_cache import kv_bytes, tokens_read
+from core.formulas.ops import (
+    arithmetic_intensity,
+    attended_pairs,
+    attention_flop,
+    chunked_pairs,
+    distinct_experts,
+    linear_flop,
+    share,
+    touched_bytes,
+)
+from core.formulas.roofline import (
+    attention_time,
+    bandwidth_utilisation,
+    bound_time,
+    compute_time,
+    fixed_time,
+    flop_utilisation,
+    kv_time,
+    memory_time,
+    offloaded_time,
+    portion,
+    ridge_point,
+    streamed_time,
+)
+from core.memory import Fit, solved
+from core.plan import BlockShare, Plan
+from core.quantity import Quantity, leaf, total, value
+
+
+@dataclass(slots=True)
+class Work:
+    """What one step is given. Tokens of prompts: `prompts` sequences' chunk of `chunk` tokens after `start`; and `batch` decoding
+    sequences with `context` tokens each. Any may be 0. Numbers of one data-parallel rank."""
+
+    chunk: Any = 0.0  # prompt tokens in the step, all sequences together
+    start: Any = 0.0  # cached tokens before each prompt
+    prompt: Any = 0.0  # new tokens of a whole prompt
+    chunks: Any = 1.0  # steps a prompt is cut into, over the sequences together
+    prompts: Any = 0.0  # sequences whose prompts go through these chunks
+    batch: Any = 0.0
+    context: Any = 0.0
+
+
+class _Times:
+    """Builds one step's operations."""
+
+    def __init__(self, plan: Plan, c: Columns, fit: Fit, work: Work) -> None:
+        self.plan, self.c, self.fit, self.work = plan, c, fit, work
+        self.cited = isinstance(c.tp, Quantity)
+        self.prefill = _any(work.chunk)
+        self.decode = _any(work.batch)
+        self.split_host = c.host is not None and _any(value(fit.host_experts))
+        amount = value(work.chunk) / value(c.cp) + value(work.batch)
+        self.tokens = solved("tokens in the step", amount, "tok", "prompt tokens on this rank + decoding sequences", c.tp)
+        self.ops: list[Op] = []
+
+    def constant(self, name: str, amount: Any, unit: str = "") -> Any:
+        from core.catalog.files import source
+
+        return leaf(name, float(amount), unit, "constant", source("nameplate")) if self.cited else amount
+
+    def linear(self, name: str, block: BlockShare | None, elements: Any, weights: Any, *, tokens: Any = None, experts: bool = False) -> None:
+        """A matrix multiplication with all its weights read once; on the host where they lie there."""
+        c, g = self.c, self.c.gpu
+        tokens = self.tokens if tokens is None else tokens
+        if experts and block is not None:
+            mlp = block.block.mlp
+            everyone = value(tokens) * np.where(np.asarray(value(c.ep)) > 1, value(c.dp), 1.0)
+            routed = solved("tokens routed over the experts' ranks", everyone, "tok", "tokens of all ranks that share the experts", c.tp)
+            distinct = distinct_experts(
+                experts=self.constant("experts", float(mlp.experts)), chosen=self.constant("experts per token", float(mlp.top_k)), tokens=routed
+            )
+            read = touched_bytes(total_bytes=weights, distinct=distinct, experts=self.constant("experts", float(mlp.experts)))
+            chosen = share(whole=elements, parts=self.constant("experts / chosen", mlp.experts / mlp.top_k))
+            flop = linear_flop(tokens=routed, elements=chosen)
+            # Each expert sees its own few tokens: that is the matrix height that counts.
+            per_expert = solved("tokens per expert", value(routed) * mlp.top_k / np.maximum(value(distinct), 1e-9), "tok",
+                                "tokens × chosen ÷ distinct experts", c.tp)  # fmt: skip
+            efficiency, compute_efficiency, height, half = g.experts_efficiency, g.experts_compute_efficiency, per_expert, g.experts_half
+            away = self.fit.host_experts
+        else:
+            read, flop = weights, linear_flop(tokens=tokens, elements=elements)
+            efficiency, compute_efficiency, height, half = g.weights_efficiency, g.compute_efficiency, tokens, g.compute_half
+            away = self.fit.host_layers if block is not None else None
+        layers = 1.0 if block is None else block.count
+        compute = compute_time(flop=flop, peak=self.peak(g), efficiency=compute_efficiency, tokens=height, half=half)
+        memory = memory_time(bytes_moved=read, bandwidth=g.bandwidth, efficiency=efficiency)
+        on_device = bound_time(compute=compute, memory=memory, named=name)
+        if away is not None and self.split_host:
+            host_share = value(away)
+            here = solved("share on devices", 1 - host_share, "", "what is not in host memory", c.tp)
+            self.ops.append(self.op(name, block, layers, flop, read, compute, memory, portion(time=on_device, share=here, named=name), "weight_bandwidth"))
+            self.offloaded(name, block, flop, read, on_device, away, height)
+        else:
+            self.ops.append(self.op(name, block, layers, flop, read, compute, memory, on_device, "weight_bandwidth"))
+
+    def peak(self, place: Columns) -> Any:
+        """The kernel's peak. Where nobody published one, few tokens are memory bound anyway; for many the time is unknown."""
+        known = place.peak
+        if not np.any(np.isnan(np.asarray(value(known), dtype=float))):
+            return known
+        assumed = np.where(np.isnan(value(known)) & (np.asarray(value(self.tokens)) <= 4), np.inf, value(known))
+        return solved(f"peak of {place.name}", assumed, "FLOP/s", "unknown; a step of up to 4 tokens is taken as memory bound", self.c.tp)
+
+    def offloaded(self, name: str, block: BlockShare | None, flop: Any, read: Any, on_device: Any, away: Any, height: Any) -> None:
+        """The part of an operation whose weights lie in host memory."""
+        c, h = self.c, self.c.host
+        on_host = bound_time(
+            compute=compute_time(flop=flop, peak=self.peak(h), efficiency=h.compute_efficiency, tokens=height, half=h.compute_half),
+            memory=memory_time(bytes_moved=read, bandwidth=h.bandwidth, efficiency=h.weights_efficiency),
+            named=f"{name} on the CPU",
+        )
+        streamed = streamed_time(bytes_moved=read, link=c.pcie, compute=on_device, named=f"{name}, weights copied to the device")
+        time = portion(
+            time=offloaded_time(tokens=self.tokens, limit=c.stream_tokens, streamed=streamed, on_host=on_host), share=away,
+            named=f"{name}, weights in host memory",
+        )  # fmt: skip
+        copied = np.all(np.asarray(value(self.tokens)) >= value(c.stream_tokens))
+        self.ops.append(self.op(f"{name} (host)", block, 0.0, 0.0, 0.0, time, time, time, "pcie" if copied else "host_memory"))
+
+    def op(self, name: str, block: BlockShare | None, layers: float, flop: Any, read: Any, compute: Any, memory: Any, time: Any,
+           kind: str, message: Any = 0.0) -> Op:  # fmt: skip
+        return Op(name, None if block is None else block.block.name, layers, flop, read, message, compute, memory, time, kind)
+
+    def attention_prefill(self, b: BlockShare) -> None:
+        c, g, w = self.c, self.c.gpu, self.work
+        count = chunked_pairs if b.block.attention.kind == "chunked" else attended_pairs
+        pairs_all = count(start=w.start, tokens=w.prompt, window=b.window)
+        each = value(w.prompts) / value(w.chunks) / value(c.cp) * b.count
+        scale = solved("prompts per step × layers", each, "", "sequences ÷ chunks ÷ context parallel × layers", c.tp)
+        pairs = portion_of(pairs_all, scale)
+        flop = attention_flop(pairs=pairs, heads=b.heads, key_width=b.key_width, value_width=b.value_width)
+        time = attention_time(flop=flop, peak=g.attention_peak, efficiency=g.attention_efficiency, length=w.prompt, half=g.attention_half,
+                              named="prefill attention")  # fmt: skip
+        read = kv_bytes(tokens=self.work.start, sequences=self.constant("prompts per step", each / b.count), elements=b.kv_elements,
+                        element_size=c.kv_size, layers=b.count, split=1.0)  # fmt: skip
+        self.ops.append(self.op("attention (prompt)", b, b.count, flop, read, time, 0.0 * value(time), time, "compute"))
+
+    def attention_decode(self, b: BlockShare) -> None:
+        c, g, w = self.c, self.c.gpu, self.work
+        seen = tokens_read(context=w.context, window=b.window)
+        read = kv_bytes(tokens=seen, sequences=w.batch, elements=b.kv_elements, element_size=c.kv_size, layers=b.count, split=c.cp,
+                        named="KV cache read")  # fmt: skip
+        pairs = portion_of(seen, solved("sequences × layers", value(w.batch) * b.count / value(c.cp), "", "pairs per step", c.tp))
+        flop = attention_flop(pairs=pairs, heads=b.heads, key_width=b.decode_key_width, value_width=b.decode_value_width)
+        memory = kv_time(bytes_moved=read, bandwidth=g.bandwidth, efficiency=g.kv_efficiency, context=seen, half=g.kv_half)
+        peak = g.attention_peak
+        if np.any(np.isnan(np.asarray(value(peak), dtype=float))):
+            peak = self.peak(Columns(peak=peak, name=g.name))
+        compute = compute_time(flop=flop, peak=peak, efficiency=g.decode_attention_efficiency, tokens=1.0, half=0.0)
+        on_device = bound_time(compute=compute, memory=memory, named="decode attention")
+        if self.split_host:
+            away = self.fit.host_layers
+            here = solved("share on devices", 1 - value(away), "", "what is not in host memory", c.tp)
+            h = c.host
+            on_host = kv_time(bytes_moved=read, bandwidth=h.bandwidth, efficiency=h.kv_efficiency, context=seen, half=h.kv_half)
+            self.ops.append(self.op("attention", b, b.count, flop, read, compute, memory, portion(time=on_device, share=here), "kv_bandwidth"))
+            if _any(value(away)):
+                time = portion(time=on_host, share=away, named="attention on the CPU")
+                self.ops.append(self.op("attention (host)", b, 0.0, 0.0, 0.0, time, time, time, "host_memory"))
+        else:
+            self.ops.append(self.op("attention", b, b.count, flop, read, compute, memory, on_device, "kv_bandwidth"))
+
+    def communication(self, b: BlockShare) -> None:
+        """Two all-reduces a layer under tensor parallel, dispatch and combine under expert parallel, the ring under context parallel."""
+        c = self.c
+        message = activation_bytes(tokens=self.tokens, width=c.hidden, element_size=c.act_size)
+        if _any(np.asarray(value(c.tp)) > 1):
+            bus = bus_of(c, c.tp)
+            once = all_reduce_time(message=message, ranks=c.tp, **bus)
+            if not isinstance(value(c.sp), np.ndarray) and value(c.sp):
+                gather = all_gather_time(message=message, ranks=c.tp, **bus)
+                once = total([gather, all_gather_time(message=message, ranks=c.tp, **bus, named="reduce-scatter")], "reduce-scatter and all-gather")
+            moe_over_ep = b.block.mlp.kind == "moe" and _any(np.asarray(value(c.ep)) > 1)
+            times = b.count * (1.0 if moe_over_ep and not isinstance(value(c.ep), np.ndarray) else 2.0)
+            time = fixed_time(each=once, times=self.constant("times", times), named="all-reduce")
+            n = np.asarray(value(c.tp))
+            moved = sent(message=message, factor=self.constant("2(n-1)/n", _scalar(2 * (n - 1) / n)), times=self.constant("times", times))
+            self.ops.append(self.op("all-reduce", b, b.count, 0.0, 0.0, 0.0, 0.0, time, "interconnect", moved))
+        if b.block.mlp.kind == "moe" and _any(np.asarray(value(c.ep)) > 1):
+            bus = bus_of(c, c.ep)
+            routed = activation_bytes(
+                tokens=self.tokens, width=c.hidden, element_size=self.constant("bytes × experts per token", 2.0 * b.block.mlp.top_k, "B")
+            )
+            once = all_to_all_time(message=routed, ranks=c.ep, **bus)
+            time = fixed_time(each=once, times=self.constant("times", 2 * b.count), named="expert dispatch and combine")
+            n = np.asarray(value(c.ep))
+            moved = sent(message=routed, factor=self.constant("(n-1)/n", _scalar((n - 1) / n)), times=self.constant("times", 2 * b.count))
+            self.ops.append(self.op("expert all-to-all", b, b.count, 0.0, 0.0, 0.0, 0.0, time, "interconnect", moved))
+        if _any(np.asarray(value(c.cp)) > 1):
+            bus = bus_of(c, c.cp)
+            if self.prefill:
+                cache = kv_bytes(tokens=self.work.chunk, sequences=1.0, elements=b.kv_elements, element_size=c.kv_size, layers=1.0, split=1.0)
+                once = ring_time(message=cache, ranks=c.cp, **bus)
+            else:
+                heads = activation_bytes(tokens=self.work.batch, width=b.heads, element_size=self.constant("bytes of a head's output", 4.0 * b.decode_value_width, "B"))
+                once = all_gather_time(message=heads, ranks=c.cp, **bus)
+                cache = heads
+            time = fixed_time(each=once, times=self.constant("layers", b.count), named="context-parallel exchange")
+            n = np.asarray(value(c.cp))
+            moved = sent(message=cache, factor=self.constant("(n-1)/n", _scalar((n - 1) / n)), times=self.constant("layers", b.count))
+            self.ops.append(self.op("context exchange", b, b.count, 0.0, 0.0, 0.0, 0.0, time, "interconnect", moved))
+
+    def overheads(self) -> None:
+        c, g, work = self.c, self.c.gpu, self.work
+        moe = sum(b.count for b in self.plan.blocks if b.block.mlp.kind == "moe")
+        parts = [
+            fixed_time(each=c.step_overhead, times=1.0, named="step"),
+            fixed_time(each=g.layer_overhead, times=c.layers, named="layers"),
+        ]
+        if self.decode:
+            parts.append(fixed_time(each=c.sequence_overhead, times=work.batch, named="sequences"))
+        if moe:
+            parts.append(fixed_time(each=g.moe_layer_overhead, times=self.constant("mixture layers", moe), named="mixture layers"))
+        time = total(parts, "fixed costs")
+        self.ops.append(self.op("fixed costs", None, 0.0, 0.0, 0.0, 0.0, 0.0, time, "overhead"))
+        if _any(np.asarray(value(c.pp)) > 1):
+            bus = bus_of(c, c.pp)
+            message = activation_bytes(tokens=self.tokens, width=c.hidden, element_size=c.act_size)
+            hop = hop_time(message=message, stages=c.pp, **bus, named="hand-over between stages")
+            moved = sent(message=message, factor=1.0, times=self.constant("hops", _scalar(np.asarray(value(c.pp)) - 1.0)))
+            self.ops.append(self.op("stage hand-over", None, 0.0, 0.0, 0.0, 0.0, 0.0, hop, "interconnect", moved))
+
+    def step(self, name: str) -> Step:
+        c, w = self.c, self.work
+        for b in self.plan.blocks:
+            self.linear("attention projections", b, b.attention_elements, b.attention_bytes)
+            if self.prefill:
+                self.attention_prefill(b)
+            if self.decode:
+                self.attention_decode(b)
+            if _any(value(b.mlp_bytes)):
+                self.linear("feed-forward", b, b.mlp_elements, b.mlp_bytes)
+            if b.block.mlp.kind == "moe":
+                self.linear("experts", b, b.expert_elements, b.expert_bytes, experts=True)
+            self.communication(b)
+        # Only the last token of a prompt is turned into logits.
+        rows = value(w.batch) + value(w.prompts) / np.maximum(value(w.chunks), 1)
+        sampled = solved("tokens sampled in the step", rows, "tok", "decoding sequences + prompts that end", c.tp)
+        self.linear("output head", None, self.plan.head_elements, self.plan.head_bytes, tokens=sampled)
+        self.overheads()
+        return Step(name, tuple(self.ops), total([op.time for op in self.ops], name))
+
+
+def portion_of(pairs: Any, scale: Any) -> Any:
+    """Pairs of all sequences and layers of a step."""
+    from core.formulas.ops import scaled_pairs
+
+    return scaled_pairs(pairs=pairs, times=scale)
+
+
+def _any(x: Any) -> bool:
+    return bool(np.any(np.asarray(value(x)) > 0))
+
+
+def _scalar(x: Any) -> Any:
+    return x if np.ndim(x) else float(x)
+
+
+def bus_of(c: Columns, ranks: Any) -> dict[str, Any]:
+    """What collectives among so many ranks (the next power of two) reach: arguments of the collective formulas."""
+    n = value(ranks)
+    names = Bus.__slots__
+    if isinstance(n, np.ndarray):
+        exponent = np.clip(np.ceil(np.log2(np.maximum(n, 2))).astype(int), 1, 12)
+        columns = {name: np.zeros(n.shape) for name in names}
+        for e in np.unique(exponent):
+            mask = exponent == e
+            for name in names:
+                known = getattr(c.buses[2 ** int(e)], name)
+                columns[name][mask] = known[mask] if isinstance(known, np.ndarray) else known
+        found = columns
+    else:
+        size = 2
+        while size < n and size < 4096:
+            size *= 2
+        found = {name: getattr(c.buses[size], name) for name in names}
+    return {"bus": found["bandwidth"], "latency": found["latency"], "half": found["half"], "exponent": found["exponent"]}
+
+
+def step_time(plan: Plan, c: Columns, fit: Fit, work: Work, name: str) -> Step:
+    """One step's operations and their total time, s. Formula inputs stay cited where `c` is."""
+    return _Times(plan, c, fit, work).step(name)
+
+
+def phase(step: Step, c: Columns) -> Phase:
+    """The roofline view of a step on one rank: intensity against the ridge, achieved shares of the peaks."""
+    own = [op for op in step.ops if _any(op.flop) or _any(op.bytes)]
+    flop = total([op.flop for op in own if isinstance(op.flop, Quantity) or _any(op.flop)], "FLOP of the step", "FLOP")
+    moved = total([op.bytes for op in own if isinstance(op.bytes, Quantity) or _any(op.bytes)], "bytes moved in the step", "B")
+    return Phase(
+        step=step,
+        intensity=arithmetic_intensity(flop=flop, bytes_moved=moved),
+        ridge=ridge_point(peak=c.gpu.peak, bandwidth=c.gpu.bandwidth),
+        mfu=flop_utilisation(flop=flop, time=step.time, peak=c.gpu.peak, named="MFU"),
+        mbu=bandwidth_utilisation(bytes_moved=moved, time=step.time, bandwidth=c.gpu.bandwidth, named="MBU"),
+        flop=flop,
+        bytes=moved,
+    )

@@ -1,0 +1,231 @@
+"""Where it runs: legal splits, and what one rank holds, computes and sends for each kind of layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core.catalog.files import source
+from core.errors import ScenarioError
+from core.formulas.kv_cache import kv_elements, kv_heads_per_rank, latent_elements
+from core.formulas.ops import bytes_share, kv_elements_share, kv_weight_share, share
+from core.ir import Block, ModelIR
+from core.quantity import leaf, total, value
+
+if TYPE_CHECKING:
+    from core.columns import Columns, Setting
+
+
+def broken_rules(ir: ModelIR, tp: int, pp: int, ep: int, dp: int) -> list[str]:
+    """The rules that a split breaks, as sentences; empty when it is legal."""
+    broken = []
+    for block in ir.blocks:
+        attention, mlp = block.attention, block.mlp
+        if attention.heads % tp:
+            broken.append(f"tensor parallel {tp} must divide the {attention.heads} attention heads")
+        if attention.kind != "mla" and attention.kv_heads % tp and tp % attention.kv_heads:
+            broken.append(f"tensor parallel {tp} must divide the {attention.kv_heads} KV heads or be a multiple of them")
+        if mlp.kind == "dense" and mlp.intermediate % tp:
+            broken.append(f"tensor parallel {tp} must divide the feed-forward width {mlp.intermediate}")
+        if ep > 1 and mlp.kind == "moe":
+            if mlp.experts % ep:
+                broken.append(f"expert parallel {ep} must divide the {mlp.experts} experts")
+            if (tp * dp) % ep:
+                broken.append(f"expert parallel {ep} must divide tensor × data parallel ({tp} × {dp})")
+    if pp > ir.layers:
+        broken.append(f"pipeline parallel {pp} must not exceed the {ir.layers} layers")
+    if ep > 1 and all(block.mlp.kind == "dense" for block in ir.blocks):
+        broken.append("expert parallel needs a model with experts")
+    return list(dict.fromkeys(broken))
+
+
+def legal_tp(ir: ModelIR, tp: int) -> bool:
+    """Whether the model can be cut by this tensor-parallel degree."""
+    return not broken_rules(ir, tp, 1, 1, 1)
+
+
+def degrees(setting: Setting) -> dict[str, tuple[str, int]]:
+    """Every degree of parallelism with its name, given or chosen: servers cut tensors as far as the model allows,
+    llama.cpp and its kin put whole layers on each card.
+
+    Raises ScenarioError naming the rule that a given split breaks.
+    """
+    s, ir, runtime = setting.scenario, setting.ir, setting.runtime
+    d, count = s.deployment, s.system.count
+    given = {k: getattr(d, k) for k in ("tp", "pp", "dp", "ep", "cp")}
+    for name, degree in given.items():
+        if degree and degree > 1 and runtime.device_split == "layer" and name not in ("tp", "pp"):
+            raise ScenarioError(f"{runtime.name} does not split by {name}; it splits by layer or by row (tensor).")
+    dp, cp = given["dp"] or 1, given["cp"] or 1
+    free = max(1, count // (dp * cp))
+    by_layer = d.split == "layer" or (d.split is None and runtime.device_split == "layer" and not (given["tp"] or 1) > 1)
+    if runtime.device_split == "none" and count > 1 and not (given["tp"] or given["pp"]):
+        by_layer = True
+    if by_layer:
+        tp = given["tp"] or 1
+        pp = given["pp"] or min(max(1, free // tp), ir.layers)
+    else:
+        pp = given["pp"] or 1
+        tp = given["tp"] or next(t for t in range(max(1, free // pp), 0, -1) if free % t == 0 and legal_tp(ir, t))
+        if given["pp"] is None and given["tp"] is None:
+            pp = min(max(1, free // tp), ir.layers)
+    ep = given["ep"] or 1
+    needed = tp * pp * dp * cp
+    if needed > count:
+        raise ScenarioError(
+            f"tensor × pipeline × data × context parallel = {tp} × {pp} × {dp} × {cp} needs {needed} devices, "
+            f"but the system has {count}; lower a degree or add devices."
+        )
+    broken = broken_rules(ir, tp, pp, ep, dp)
+    if broken:
+        raise ScenarioError(f"This split is not possible for {ir.id}: {'; '.join(broken)}.")
+    return {
+        "tp": ("tensor parallel", tp),
+        "pp": ("pipeline stages", pp),
+        "dp": ("data parallel", dp),
+        "ep": ("expert parallel", ep),
+        "cp": ("context parallel", cp),
+    }
+
+
+@dataclass(slots=True)
+class BlockShare:
+    """What one rank holds of all layers of one kind, and the geometry its operations need."""
+
+    block: Block
+    count: float  # layers
+    attention_elements: Any
+    attention_bytes: Any
+    mlp_elements: Any  # dense or shared experts and router
+    mlp_bytes: Any
+    expert_elements: Any  # all experts of this rank
+    expert_bytes: Any
+    norm_bytes: Any
+    heads: Any  # query heads of this rank
+    kv_elements: Any  # elements one token adds to this rank's cache, per layer
+    window: Any
+    key_width: float  # per head, of scores in prefill
+    value_width: float
+    decode_key_width: float  # MLA decodes absorbed: against the latent
+    decode_value_width: float
+
+
+@dataclass(slots=True)
+class Plan:
+    """The model as one rank sees it, before pipeline stages: every block, and what stands outside the layers."""
+
+    blocks: list[BlockShare]
+    head_elements: Any
+    head_bytes: Any
+    embedding_bytes: Any  # the input table, on whichever memory holds it
+    tied: bool
+    expert_ranks: Any
+    layer_bytes: Any  # of one rank, all layers, without head and embedding
+
+
+def make_plan(ir: ModelIR, c: Columns) -> Plan:
+    """Shard every block over the ranks of `c`. Formula inputs stay cited where `c` is."""
+    model = source("tensor-shapes", note=ir.id)
+    cited = not isinstance(c.tp, (int, float, np.ndarray))
+
+    def config(name: str, amount: float) -> Any:
+        return leaf(name, float(amount), "", "model_config", model) if cited else float(amount)
+
+    # Without expert parallelism each data-parallel replica holds all experts, cut by its tensor ranks;
+    # with it the experts are spread over the ranks of all replicas.
+    expert_ranks = np.where(np.asarray(value(c.ep)) > 1, value(c.tp) * value(c.dp), value(c.tp))
+    ranks: Any = leaf("ranks that share the experts", float(expert_ranks), "", "constant", source("nameplate")) if cited else expert_ranks
+    blocks = []
+    for block in ir.blocks:
+        attention, mlp = block.attention, block.mlp
+
+        def held(kind: str, group: str, shard: str, where: str = block.name) -> Any:
+            return getattr(c, kind).get((where, group, shard))
+
+        kv_rank = kv_heads_per_rank(kv_heads=config("KV heads", attention.kv_heads), tp=c.tp)
+
+        def on_rank(kind: str, group: str, label: str, *, kv_rank: Any = kv_rank, kv: int = attention.kv_heads) -> Any:
+            parts = []
+            cut = share if kind == "elements" else bytes_share
+            for shard in ("heads", "columns", "vocab"):
+                if (whole := held(kind, group, shard)) is not None:
+                    parts.append(cut(whole=whole, parts=c.tp))
+            if (whole := held(kind, group, "kv_heads")) is not None:
+                copied = kv_elements_share if kind == "elements" else kv_weight_share
+                parts.append(copied(whole=whole, kv_heads=config("KV heads", kv), heads_per_rank=kv_rank))
+            if (whole := held(kind, group, "replicated")) is not None:
+                parts.append(whole)
+            if (whole := held(kind, group, "experts")) is not None:
+                parts.append(cut(whole=whole, parts=ranks))
+            return total(parts, label) if parts else 0.0
+
+        def both(kind: str, groups: tuple[str, ...], label: str, on_rank: Any = on_rank) -> Any:
+            parts = [part for group in groups if not _is_zero(part := on_rank(kind, group, f"{group} {kind} of a rank"))]
+            return total(parts, label) if len(parts) > 1 else parts[0] if parts else 0.0
+
+        if attention.kind == "mla":
+            per_token = latent_elements(latent=config("latent", attention.kv_lora_rank), rope=config("rope width", attention.rope_head_dim))
+            decode_widths = (attention.kv_lora_rank + attention.rope_head_dim, attention.kv_lora_rank)
+        else:
+            per_token = kv_elements(
+                kv_heads=kv_rank,
+                key_width=config("key width", attention.head_dim),
+                value_width=config("value width", attention.v_head_dim),
+            )
+            decode_widths = (attention.head_dim, attention.v_head_dim)
+        from core.columns import NO_WINDOW
+
+        blocks.append(
+            BlockShare(
+                block=block,
+                count=float(len(block.layers)),
+                attention_elements=on_rank("elements", "attention", "attention elements of a rank"),
+                attention_bytes=on_rank("weights", "attention", "attention weights of a rank"),
+                mlp_elements=both("elements", ("mlp", "shared_experts", "router"), "feed-forward elements of a rank"),
+                mlp_bytes=both("weights", ("mlp", "shared_experts", "router"), "feed-forward weights of a rank"),
+                expert_elements=on_rank("elements", "experts", "expert elements of a rank"),
+                expert_bytes=on_rank("weights", "experts", "expert weights of a rank"),
+                norm_bytes=on_rank("weights", "norm", "norm weights"),
+                heads=share(whole=config("attention heads", attention.heads), parts=c.tp),
+                kv_elements=per_token,
+                window=config("window", attention.window if attention.window else NO_WINDOW),
+                key_width=float(attention.head_dim),
+                value_width=float(attention.v_head_dim),
+                decode_key_width=float(decode_widths[0]),
+                decode_value_width=float(decode_widths[1]),
+            )
+        )
+        assert (mlp.kind == "moe") == (not _is_zero(blocks[-1].expert_bytes)), f"experts of {ir.id} have no tensors"
+    outside = {(g, s): (c.weights.get((None, g, s)), c.elements.get((None, g, s))) for g in ("head", "embedding") for s in ("vocab", "replicated")}
+
+    def pick(group: str, which: int) -> Any:
+        parts = []
+        for shard in ("vocab", "replicated"):
+            whole = outside[(group, shard)][which]
+            if whole is not None:
+                cut = share if which else bytes_share
+                parts.append(cut(whole=whole, parts=c.tp) if shard == "vocab" else whole)
+        return total(parts, f"{group} of a rank") if parts else 0.0
+
+    tied = ir.tied_embeddings or all(t.group != "head" for t in ir.tensors)
+    layer_parts = [
+        part
+        for b in blocks
+        for part in (b.attention_bytes, b.mlp_bytes, b.expert_bytes, b.norm_bytes)
+        if not _is_zero(part)
+    ]
+    return Plan(
+        blocks=blocks,
+        head_elements=pick("embedding" if tied else "head", 1),
+        head_bytes=pick("embedding" if tied else "head", 0),
+        embedding_bytes=pick("embedding", 0),
+        tied=tied,
+        expert_ranks=ranks,
+        layer_bytes=total(layer_parts, "weights of the layers, one rank"),
+    )
+
+
+def _is_zero(x: Any) -> bool:
+    return isinstance(x, float) and x == 0.0

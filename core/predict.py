@@ -1,0 +1,236 @@
+"""Predictions for a file of runs: every row back in its order, with a predicted value beside each metric it may hold."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import gzip
+import io
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core.errors import RoofcastError, RunError
+from core.runs import INPUT_COLUMNS, METRIC_COLUMNS, REQUIRED_COLUMNS, Run, read_run
+from core.scenario import Scenario
+from core.units import GIB
+
+ERROR_COLUMN = "error"
+_TAILS = ("_p95", "_p99")  # percentiles above the median need a model of arrivals: left empty
+
+
+def prediction_column(metric: str) -> str:
+    return f"pred_{metric}_p50"
+
+
+PREDICTION_COLUMNS = tuple(prediction_column(metric) for metric in METRIC_COLUMNS)
+_SPEEDS = ("ttft", "tpot", "prefill_rate", "decode_rate")
+_PREFILL_ONLY = ("decode_", "output_", "total_", "tpot_", "latency_")
+_DECODE_ONLY = ("prefill_", "ttft_", "total_", "latency_")
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What is predicted of one row: metric column → value in the column's unit. `error` is empty or one sentence."""
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    error: str = ""
+    run: Run | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How a file went: rows, rows predicted, rows by error sentence."""
+
+    rows: int
+    predicted: int
+    errors: Mapping[str, int]
+
+
+@functools.lru_cache(maxsize=131072)
+def _estimated(scenario: Scenario) -> Mapping[str, float] | str:
+    """The estimate's metrics as plain numbers, or the sentence that says why there are none.
+
+    What a measured run used is not refused: it did run, even where the catalog holds its quantisation unsupported or full.
+    """
+    from core.estimate import estimate, numbers  # late: the estimate need not load to read a file
+
+    try:
+        found = numbers(scenario, strict=False)
+        if any(math.isfinite(found.get(name, math.nan)) for name in _SPEEDS):
+            return found
+        reasons = estimate(scenario, strict=False).reasons
+        return reasons[0].text if reasons else "Its speed is unknown: nobody published the device's figures that decide it."
+    except RoofcastError as error:
+        return str(error)
+
+
+def predict_row(row: Mapping[str, Any]) -> Prediction:
+    """The prediction of one row. Reads input columns only; raises nothing for a bad row."""
+    try:
+        run = read_run(row)
+    except RoofcastError as error:
+        return Prediction(error=str(error))
+    if run.unmodelled:
+        return Prediction(error=run.unmodelled, run=run)
+    found = _estimated(run.scenario)
+    if isinstance(found, str):
+        return Prediction(error=found, run=run)
+    return Prediction({k: v for k, v in metrics_of(run, found).items() if math.isfinite(v) and v >= 0}, "", run)
+
+
+def metrics_of(run: Run, found: Mapping[str, float]) -> dict[str, float]:
+    """An estimate's metrics as the columns of `run` mean them, for the columns that apply to it.
+
+    A static batch's prefill rate is that of the whole batch: B × prompt over the time to the first token, as every source
+    that reports it does. Decode is one sequence's, except where the row's tool sums over the batch.
+    """
+    load = run.scenario.workload
+
+    def get(name: str) -> float:
+        return float(found.get(name, math.nan))
+
+    prefill = get("prefill_rate")
+    if load.arrival == "static" and load.concurrency > 1 and get("ttft") > 0:
+        prefill = load.concurrency * load.prompt_tokens / get("ttft")
+    decode = get("decode_rate") * (load.concurrency if run.rates_are_sums else 1)
+    out = {
+        "prefill_toks_sec": prefill,
+        "decode_toks_sec": decode,
+        "output_toks_sec": get("output_rate") * run.systems,
+        "total_toks_sec": get("total_rate") * run.systems,
+        "vram_peak_gib": get("memory_peak") * run.systems / GIB,
+        "power_w": get("power") * run.systems,
+    }
+    for name in ("ttft", "tpot", "latency"):
+        for kind in ("mean", "p50"):
+            out[f"{name}_ms_{kind}"] = get(name) * 1e3
+    skip = {"prefill": _PREFILL_ONLY, "decode": _DECODE_ONLY, "both": ()}[run.asks]
+    return {metric: out[metric] for metric in METRIC_COLUMNS if metric in out and not metric.startswith(skip)}
+
+
+# ---- Files
+
+
+def read_table(path: str | Path) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of a CSV file (.csv or .csv.gz), every cell as it stands.
+
+    Raises RunError for a file that is missing, not such a table, empty, or without the columns that a run needs.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise RunError(f"{path} is a folder; give a CSV file of runs.")
+    try:
+        raw = path.read_bytes()
+        raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+        text = raw.decode("utf-8-sig")
+    except FileNotFoundError:
+        raise RunError(f"There is no file {path}; give a CSV file of runs.") from None
+    except (OSError, EOFError, gzip.zlib.error) as error:  # type: ignore[attr-defined]
+        raise RunError(f"{path.name} cannot be read ({error}); give a CSV file of runs, plain or gzipped.") from error
+    except UnicodeDecodeError:
+        raise RunError(f"{path.name} is not a CSV file: it is no text in UTF-8. Save it as CSV and try again.") from None
+    if "\0" in text:
+        raise RunError(f"{path.name} is not a CSV file: it holds binary data. Save it as CSV and try again.")
+    if not text.strip():
+        raise RunError(f"{path.name} is empty; it needs a header and a row for each run.")
+    return _parse(text, path.name)
+
+
+def _parse(text: str, name: str) -> tuple[list[str], list[list[str]]]:
+    lines = csv.reader(io.StringIO(text, newline=""))
+    rows: list[list[str]] = []
+    header: list[str] | None = None
+    try:
+        for cells in lines:
+            if not cells:
+                continue
+            if header is None:
+                header = cells
+            elif len(cells) != len(header):
+                raise RunError(f"{name}, line {lines.line_num}: {len(cells)} cells where the header has {len(header)}; quote cells that hold commas.")
+            else:
+                rows.append(cells)
+    except csv.Error as error:
+        raise RunError(f"{name} is not a CSV file ({error}).") from error
+    assert header is not None
+    check_header(header, name)
+    return header, rows
+
+
+def check_header(header: list[str], name: str) -> None:
+    """Raises RunError when columns that a run needs are missing, or a name stands twice."""
+    missing = [" or ".join(pair) for pair in REQUIRED_COLUMNS if not set(pair) & set(header)]
+    if missing:
+        raise RunError(f"{name} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}, which a file of runs needs.")
+    twice = sorted({column for column in header if header.count(column) > 1})
+    if twice:
+        raise RunError(f"{name} holds the column {twice[0]} twice; rename or remove one.")
+
+
+def predict_rows(header: list[str], rows: Iterable[list[str]]) -> Iterator[Prediction]:
+    """Predictions in the rows' order; equal questions are answered once."""
+    places = [(column, header.index(column)) for column in INPUT_COLUMNS if column in header]
+    for cells in rows:
+        yield predict_row({column: cells[place] for column, place in places})
+
+
+def _cell(metric: str, prediction: Prediction) -> str:
+    if metric.endswith(_TAILS) or metric not in prediction.metrics:
+        return ""
+    return f"{prediction.metrics[metric]:.6g}"
+
+
+def predict_file(path: str | Path, out: str | Path) -> Summary:
+    """Writes `path`'s rows with `pred_<metric>_p50` for every metric column and `error` to `out` (.csv or .csv.gz).
+
+    The output is written whole or not at all. Raises RunError for a bad file, or an `out` that is the input itself.
+    """
+    path, out = Path(path), Path(out)
+    header, rows = read_table(path)
+    added = [*PREDICTION_COLUMNS, ERROR_COLUMN]
+    clash = [column for column in added if column in header]
+    if clash:
+        raise RunError(f"{path.name} already holds the column {clash[0]}; remove earlier predictions and try again.")
+    if out.resolve() == path.resolve() or (out.exists() and out.samefile(path)):
+        raise RunError(f"{out} is the file of runs itself; give another name for the predictions.")
+    if out.is_dir() or not out.parent.is_dir():
+        raise RunError(f"{out} cannot be written: {'it is a folder' if out.is_dir() else f'there is no folder {out.parent}'}.")
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*header, *added])
+    errors: dict[str, int] = {}
+    predicted = 0
+    for cells, prediction in zip(rows, predict_rows(header, rows), strict=True):
+        writer.writerow([*cells, *(_cell(metric, prediction) for metric in METRIC_COLUMNS), prediction.error])
+        if prediction.error:
+            errors[prediction.error] = errors.get(prediction.error, 0) + 1
+        predicted += bool(prediction.metrics)
+    write_whole(out, text.getvalue())
+    return Summary(len(rows), predicted, dict(sorted(errors.items(), key=lambda item: -item[1])))
+
+
+def write_whole(out: Path, text: str) -> None:
+    """Writes a text file whole or not at all; gzipped where its name ends in .gz. Raises RunError when it cannot be written."""
+    raw = text.encode("utf-8")
+    if out.suffix == ".gz":
+        raw = gzip.compress(raw, mtime=0)
+    temporary = ""
+    try:
+        with tempfile.NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}.", delete=False) as file:
+            temporary = file.name
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, out)
+    except OSError as error:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+        raise RunError(f"{out} cannot be written ({error.strerror or error}).") from error

@@ -1,0 +1,246 @@
+"""Under load: from the time of steps to TTFT, TPOT, latency and throughput, in closed form for means.
+
+The batch that decodes together follows from the load itself, so it is solved by a fixed number of damped iterations on plain
+numbers (arrays in a pass over candidates); the answer is then computed once more from it, with citations where wanted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from core.answer import Step
+from core.columns import Columns
+from core.formulas.collectives import pipeline_time
+from core.formulas.queueing import (
+    added_time,
+    admission_wait,
+    batch_rate,
+    chunk_count,
+    closed_rate,
+    first_token_time,
+    open_wait,
+    prefill_residence,
+    prompt_rate,
+    request_latency,
+    time_per_token,
+    token_rate,
+    utilisation,
+)
+from core.memory import Fit, _like, mean_context, pick, solved
+from core.phases import Work, step_time
+from core.plan import Plan
+from core.quantity import total, value
+from core.scenario import Arrival
+
+ITERATIONS = 10
+INNER = 8
+
+
+@dataclass(slots=True)
+class Served:
+    """What users see (s, tok/s) and the steps it rests on."""
+
+    decode: Step
+    prefill: Step  # a prompt's step on an idle machine
+    ttft: Any
+    tpot: Any
+    latency: Any
+    prefill_rate: Any
+    decode_rate: Any
+    output_rate: Any
+    total_rate: Any
+    batch: Any  # sequences decoding together, per data-parallel rank
+    wait: Any  # for admission and for other prompts
+    own: Any  # the prompt's own service time
+    residual: Any  # relative change of the batch in the last iteration
+    load: Any  # share of the capacity that an open loop asks for; NaN otherwise
+
+
+@dataclass(slots=True)
+class _Load:
+    new: Any
+    start: Any
+    context: Any
+    users: Any  # per data-parallel rank
+    cap: Any
+    seats: Any  # min(users, cap)
+    rate: Any
+
+
+def _load(c: Columns, fit: Fit, arrival: Arrival) -> _Load:
+    new = np.maximum(value(c.prompt) - value(c.cached), 1)
+    users = np.maximum(value(c.users) / value(c.dp), 1.0)
+    cap = np.maximum(np.minimum(np.where(np.isnan(value(fit.slots)), np.inf, value(fit.slots)), value(fit.batch_cap)), 1.0)
+    cap = np.where(np.asarray(c.pooled) > 0, cap, np.maximum(np.where(np.isnan(fit.slots), users, fit.slots), 1.0))
+    if arrival == "saturated":
+        users = np.minimum(np.maximum(users, 1e5), cap)
+    cap = _scalar(cap)
+    return _Load(_scalar(new), value(c.depth) + value(c.cached), value(mean_context(c)), _scalar(users), cap,
+                 _scalar(np.minimum(users, cap)), value(c.rate) / value(c.dp))  # fmt: skip
+
+
+def _scalar(x: Any) -> Any:
+    return x if np.ndim(x) else float(x)
+
+
+def _room(c: Columns, batch: Any) -> Any:
+    """Prompt tokens a step can carry beside the decoding batch."""
+    budget = np.where(np.isnan(value(c.token_budget)), 2048.0, value(c.token_budget))
+    room = np.where(np.asarray(c.micro_batches) > 0, np.minimum(value(c.micro_batch), budget), np.maximum(budget - batch, budget / 4))
+    # Engines without chunked prefill take a whole prompt in one step, whatever the budget says.
+    return _scalar(np.where((np.asarray(c.chunked) > 0) | (np.asarray(c.micro_batches) > 0), room, np.maximum(room, value(c.prompt))))
+
+
+def _steps(plan: Plan, c: Columns, fit: Fit, load: _Load, batch: Any) -> tuple[Step, Step, Any]:
+    """A decode step, a step that also carries a chunk of one prompt, and the chunks of a prompt. `batch` per rank."""
+    in_flight = np.where(np.asarray(c.pipelined) > 0, value(c.pp), 1.0)
+    together = solved("sequences in a step", _scalar(np.maximum(value(batch) / in_flight, 1.0)), "", "batch ÷ micro-batches in flight", c.tp)
+    context = mean_context(c)
+    decode = step_time(plan, c, fit, Work(batch=together, context=context), "decode step")
+    new = solved("new prompt tokens", load.new, "tok", "prompt less the cached prefix", c.tp)
+    room = solved("prompt tokens a step can carry", _room(c, value(together)), "tok", "token budget less the decoding batch", c.tp)
+    chunks = chunk_count(tokens=new, budget=room, named="steps of a prompt")
+    start = solved("tokens before the prompt", load.start, "tok", "cached before + cached prefix", c.tp)
+    carries = np.asarray(c.chunked) > 0
+    beside = solved("sequences decoding beside", _scalar(np.where(carries, value(together), 0.0)), "", "none where prompts stop decoding", c.tp)
+    chunk = solved("prompt tokens in a step", value(new) / value(chunks), "tok", "prompt ÷ steps", c.tp)
+    mixed = step_time(
+        plan, c, fit, Work(chunk=chunk, start=start, prompt=new, chunks=value(chunks), prompts=1.0, batch=beside, context=context), "mixed step"
+    )
+    return decode, mixed, chunks
+
+
+def _extra(c: Columns, decode: Any, mixed: Any) -> Any:
+    """What a prompt's step adds to the decoding ones: its difference, or all of it where decoding stops meanwhile."""
+    return pick(c.chunked, added_time(mixed=mixed, decode=decode), mixed)
+
+
+def _alone(plan: Plan, c: Columns, fit: Fit, load: _Load, sequences: Any) -> tuple[Step, Any]:
+    """Prefill of `sequences` prompts together on an idle machine: its step and the whole time."""
+    room = _room(c, 0.0)
+    tokens = solved("prompt tokens together", load.new * value(sequences), "tok", "prompts × new tokens", c.tp)
+    chunks = chunk_count(tokens=tokens, budget=solved("token budget", room, "tok", "of a step", c.tp), named="steps of the prompts")
+    chunk = solved("prompt tokens in a step", value(tokens) / value(chunks), "tok", "prompts ÷ steps", c.tp)
+    start = solved("tokens before the prompt", load.start, "tok", "cached before + cached prefix", c.tp)
+    new = solved("new prompt tokens", load.new, "tok", "prompt less the cached prefix", c.tp)
+    step = step_time(
+        plan, c, fit, Work(chunk=chunk, start=start, prompt=new, chunks=value(chunks), prompts=value(sequences)), "prefill step"
+    )
+    return step, pipeline_time(step=step.time, chunks=chunks, stages=c.pp, named="prefill")
+
+
+def solve_batch(plan: Plan, c: Columns, fit: Fit, load: _Load, arrival: Arrival) -> tuple[Any, Any]:
+    """The batch that decodes together under the load (plain numbers), and the relative residual of the last iteration."""
+    output = value(c.output)
+    stages = value(c.pp)
+    if arrival == "static":
+        return load.seats, 0.0 * load.seats
+    batch = load.seats if arrival != "open" else np.minimum(np.maximum(load.rate * output * 0.02, 1.0), load.cap)
+    change: Any = 0.0
+    if arrival != "open" and not np.any(np.asarray(load.seats) > 1):
+        return batch, 0.0 * batch
+    for _ in range(ITERATIONS):
+        decode, mixed, chunks = _steps(plan, c, fit, load, batch)
+        extra = _extra(c, decode.time, mixed.time)
+        tpot = time_per_token(decode=decode.time, batch=batch, output=output, chunks=chunks, extra=extra, stages=stages)
+        if arrival == "open":
+            found = load.rate * output * tpot
+        else:
+            service = pipeline_time(step=mixed.time, chunks=chunks, stages=stages)
+            residence = _residence(service, tpot, output, load.seats)
+            found = load.seats * (output - 1) * tpot / (residence + (output - 1) * tpot)
+        following = batch + 0.6 * (np.minimum(np.maximum(found, 1.0), load.cap) - batch)
+        change = np.abs(following / batch - 1)
+        batch = following
+    return _scalar(batch), change
+
+
+def _residence(service: Any, tpot: Any, output: Any, users: Any) -> Any:
+    residence = service
+    for _ in range(INNER):
+        rate = closed_rate(users=users, first_token=residence, per_token=tpot, output=output)
+        residence = prefill_residence(service=service, users=users, rate=rate, residence=residence)
+    return residence
+
+
+def serve(plan: Plan, c: Columns, fit: Fit, arrival: Arrival, batch: Any, residual: Any) -> Served:
+    """Everything users see, from the batch that `solve_batch` found. Cited where `c` is."""
+    load = _load(c, fit, arrival)
+    stages, output = c.pp, c.output
+    prefill, alone_time = _alone(plan, c, fit, load, load.seats if arrival == "static" else 1.0)
+    batch_q = solved("sequences decoding together", batch, "", f"fixed point of the load, residual {np.max(residual):.1e}", c.tp)
+    nothing = _like(0.0, c.step_overhead, "no waiting")
+    asked: Any = np.nan
+    if arrival == "static":
+        decode = _steps(plan, c, fit, load, batch_q)[0]
+        own, waiting = alone_time, nothing
+        tpot = decode.time
+        ttft = first_token_time(wait=waiting, prefill=own, fixed=nothing, named="TTFT")
+    else:
+        decode, mixed, chunks = _steps(plan, c, fit, load, batch_q)
+        extra = _extra(c, decode.time, mixed.time)
+        single = np.asarray(load.seats) <= 1
+        tpot_shared = time_per_token(decode=decode.time, batch=batch_q, output=output, chunks=chunks, extra=extra, stages=stages, named="TPOT")
+        alone = _scalar((single & (arrival != "open")).astype(float)) if arrival != "open" else 0.0
+        tpot = pick(alone, decode.time, tpot_shared)
+        own = pick(alone, alone_time, pipeline_time(step=mixed.time, chunks=chunks, stages=stages, named="prefill in shared steps"))
+        if arrival == "open":
+            full, busy, full_chunks = _steps(plan, c, fit, load, load.cap)
+            full_extra = _extra(c, full.time, busy.time)
+            full_tpot = time_per_token(decode=full.time, batch=load.cap, output=output, chunks=full_chunks, extra=full_extra, stages=stages)
+            capacity = closed_rate(
+                users=solved("sequences at the limit", load.cap, "", "memory or the runtime's limit", c.tp),
+                first_token=pipeline_time(step=busy.time, chunks=full_chunks, stages=stages), per_token=full_tpot, output=output,
+                named="capacity",
+            )  # fmt: skip
+            rate = solved("requests a second and rank", load.rate, "1/s", "request rate ÷ data parallel", c.tp)
+            asked = utilisation(rate=rate, capacity=capacity)
+            prompt_load = solved("prefill utilisation", np.maximum(load.rate * value(own), np.where(value(asked) >= 1, value(asked), 0.0)), "",
+                                 "request rate × prefill, full when the capacity is", c.tp)  # fmt: skip
+            waiting = open_wait(service=own, utilisation=prompt_load, named="waiting")
+        else:
+            residence = _residence(value(own), value(tpot), value(output), load.seats)
+            seats = solved("users served at once", load.seats, "", "users, up to the limit", c.tp)
+            rate = closed_rate(users=seats, first_token=residence, per_token=tpot, output=output, named="requests a second")
+            queue = prefill_residence(service=own, users=seats, rate=rate, residence=residence, named="prefill with its queue")
+            admission = admission_wait(users=solved("users of a rank", load.users, "", "users ÷ data parallel", c.tp),
+                                       batch=seats, rate=rate, named="wait for a place")  # fmt: skip
+            waiting = total([admission, _minus(queue, own)], "waiting")
+        ttft = first_token_time(wait=waiting, prefill=own, fixed=c.request_overhead, named="TTFT")
+    latency = request_latency(first_token=ttft, per_token=tpot, output=output, named="latency")
+    everyone = _like_count(c, load, arrival)
+    if arrival == "static":
+        waves = np.ceil(load.users / load.seats)
+        together = solved("sequences at once", load.users * value(c.dp) / waves, "", "in waves that fit", c.tp)
+    else:
+        together = everyone
+    if arrival == "open":
+        arriving = np.minimum(value(c.rate), value(c.rate) / np.maximum(value(asked), 1e-12))
+        output_rate = solved("output tokens a second", arriving * value(output), "tok/s", "request rate × output tokens, up to the capacity", c.tp)
+        total_rate = solved("tokens a second with prompts", arriving * (value(output) + value(c.prompt)), "tok/s", "request rate × tokens", c.tp)
+    else:
+        output_rate = batch_rate(sequences=together, tokens=output, latency=latency, named="output tokens a second")
+        both = solved("tokens of a request", value(c.output) + value(c.prompt), "tok", "prompt + output", c.tp)
+        total_rate = batch_rate(sequences=together, tokens=both, latency=latency, named="tokens a second with prompts")
+    new = solved("prompt tokens processed", load.new * (load.seats if arrival == "static" else 1.0), "tok", "new tokens of the prompts", c.tp)
+    return Served(
+        decode=decode, prefill=prefill, ttft=ttft, tpot=tpot, latency=latency,
+        prefill_rate=prompt_rate(tokens=new, time=alone_time, named="prefill rate"),
+        decode_rate=token_rate(per_token=tpot, named="decode rate"),
+        output_rate=output_rate, total_rate=total_rate, batch=batch_q, wait=waiting, own=own, residual=residual, load=asked,
+    )  # fmt: skip
+
+
+def _minus(a: Any, b: Any) -> Any:
+    from core.formulas.queueing import waited
+
+    return waited(residence=a, service=b)
+
+
+def _like_count(c: Columns, load: _Load, arrival: Arrival) -> Any:
+    if arrival == "saturated":
+        return solved("sequences at once", load.users * value(c.dp), "", "as many as fit", c.tp)
+    return solved("users", np.maximum(load.users * value(c.dp), 1.0), "", "all that ask", c.tp)

@@ -1,0 +1,83 @@
+"""The same question for many values of one knob."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from core.answer import Estimate
+from core.errors import RoofcastError
+from core.estimate import estimate
+from core.scenario import Scenario
+
+METRICS = ("ttft", "tpot", "decode_rate", "prefill_rate", "output_rate", "latency", "batch")
+
+USERS = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+@functools.lru_cache(maxsize=128)
+def answer(scenario: Scenario) -> Estimate:
+    """`estimate`, remembered: pages ask again at every click. Raises what `estimate` raises (which is not remembered)."""
+    return estimate(scenario)
+
+
+@functools.lru_cache(maxsize=4096)
+def _point(scenario: Scenario) -> tuple[tuple[str, Any], ...]:
+    try:
+        found = estimate(scenario)
+    except RoofcastError as error:
+        return (("fits", False), ("error", str(error)), *((name, math.nan) for name in METRICS))
+    numbers = ((name, found.metric(name) if found.runs else math.nan) for name in METRICS)
+    return (("fits", found.runs), ("error", ""), ("feasibility", found.feasibility), *numbers)
+
+
+def sweep(
+    scenario: Scenario, knob: str, values: Iterable[Any], *, progress: Callable[[float], None] | None = None
+) -> list[dict[str, Any]]:
+    """One record a value: the knob's value, whether it fits, and the metrics in base units (NaN where it does not run).
+
+    A value that makes no legal scenario becomes a record with its `error`. `progress` hears the share that is done.
+    """
+    listed = list(values)
+    records: list[dict[str, Any]] = []
+    for done, item in enumerate(listed, 1):
+        try:
+            point = dict(_point(scenario.with_(**{knob: item})))
+        except RoofcastError as error:
+            point = {"fits": False, "error": str(error), **dict.fromkeys(METRICS, math.nan)}
+        records.append({knob: item, **point})
+        if progress:
+            progress(done / len(listed))
+    return records
+
+
+def by_users(scenario: Scenario, *, progress: Callable[[float], None] | None = None) -> list[dict[str, Any]]:
+    """The sweep over users at once, as a closed loop, with the scenario's own number among them."""
+    users = sorted({*USERS, scenario.workload.concurrency})
+    closed = scenario.with_(arrival="closed", request_rate_per_s=None)
+    return [{"users": r.pop("concurrency"), **r} for r in sweep(closed, "concurrency", users, progress=progress)]
+
+
+def by_prompt(
+    scenario: Scenario, longest: int, *, progress: Callable[[float], None] | None = None
+) -> list[dict[str, Any]]:
+    """The sweep over prompt lengths up to the model's `longest` context, with the scenario's own among them.
+
+    The context that the runtime is started with grows with the prompt where the scenario fixes it too short.
+    """
+    load = scenario.workload
+    room = max(longest - load.output_tokens - load.context_depth, 1)
+    lengths = [n for n in (128 * 2**i for i in range(14)) if n < room]
+    lengths = sorted({*lengths, min(load.prompt_tokens, room), room} if room > 128 else {room})
+    asked = scenario.with_(prefix_cached_tokens=0)
+    fixed = scenario.deployment.max_context
+    records = []
+    for done, length in enumerate(lengths, 1):
+        needed = length + load.output_tokens + load.context_depth
+        one = asked.with_(max_context=needed) if fixed is not None and fixed < needed else asked
+        records += [{"prompt": r.pop("prompt_tokens"), **r} for r in sweep(one, "prompt_tokens", [length])]
+        if progress:
+            progress(done / len(lengths))
+    return records

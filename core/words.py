@@ -1,0 +1,121 @@
+"""The answer in words: one sentence that pages and the command line share, and the names of things for people."""
+
+from __future__ import annotations
+
+import math
+
+from core.answer import BOUNDS, Estimate
+from core.catalog.hardware import device
+from core.errors import CatalogError
+from core.quantity import value
+from core.units import show
+
+FITS = {
+    "in_vram": "Fits in device memory",
+    "with_offload": "Runs with part of it in host memory",
+    "insufficient_memory": "Does not fit",
+}
+
+_COUNTS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_CULPRITS = {
+    "weight_bandwidth": "memory bandwidth",
+    "kv_bandwidth": "reading the KV cache",
+    "compute": "compute",
+    "interconnect": "the link between devices",
+    "host_memory": "host memory bandwidth",
+    "pcie": "the link to the host",
+    "overhead": "fixed costs",
+    "waiting": "the queue",
+}
+
+
+def model_name(name: str) -> str:
+    """A model's name without its organisation."""
+    return name.rsplit("/", 1)[-1]
+
+
+def device_name(name: str) -> str:
+    """A device's name as people say it."""
+    try:
+        name = device(name).name
+    except CatalogError:
+        pass
+    for word in ("NVIDIA ", "GeForce "):
+        name = name.removeprefix(word)
+    return name
+
+
+def machine(estimate: Estimate) -> str:
+    """The devices in words: "one RTX 4090", "two RTX 3090"."""
+    count = estimate.scenario.system.count
+    number = _COUNTS[count] if count < len(_COUNTS) else f"{count:,}"
+    return f"{number} {device_name(estimate.scenario.system.device)}"
+
+
+def quant(estimate: Estimate) -> str:
+    """The quantisation that was used."""
+    return str(estimate.resolved.get("quant") or estimate.scenario.deployment.quant or "its own precision")
+
+
+def culprit(estimate: Estimate) -> str | None:
+    """The key of BOUNDS that takes the largest share of a decode step; None where the times are unknown."""
+    shares = estimate.decode.step.shares()
+    return max(shares, key=lambda key: shares[key]) if shares else None
+
+
+def bound_name(key: str) -> str:
+    """A bound for people, its first letter large."""
+    text = BOUNDS.get(key, key.replace("_", " "))
+    return text[0].upper() + text[1:]
+
+
+def shortfall(estimate: Estimate) -> float:
+    """Bytes that are missing where the scenario does not fit, over the tightest memory; 0 where it fits."""
+    short = [-float(value(m.headroom)) for m in (estimate.device, estimate.host) if m is not None]
+    return max([0.0, *short])
+
+
+def answer_sentence(estimate: Estimate) -> str:
+    """The answer in one sentence: does it fit, how fast, and what holds it back."""
+    what = f"{model_name(estimate.scenario.model)} at {quant(estimate)}"
+    where = machine(estimate)
+    if estimate.feasibility == "insufficient_memory":
+        short = shortfall(estimate)
+        missing = f": {show(short, 'B')} short" if short > 0 else ""
+        each = " on each" if estimate.scenario.system.count > 1 and missing else ""
+        return f"{what} does not fit {where}{missing}{each}."
+    room = float(value(estimate.device.headroom))
+    if estimate.feasibility == "with_offload":
+        held = f", {show(float(value(estimate.host.needed)), 'B')} of it in host memory" if estimate.host else ""
+        start = f"{what} runs on {where}{held}"
+    elif estimate.scenario.system.count > 1:
+        start = f"{what} fits {where} with {show(room, 'B')} to spare on each"
+    else:
+        start = f"{what} fits {where} with {show(room, 'B')} to spare"
+    return f"{start}: {_speed(estimate)}{_back(estimate)}."
+
+
+def _speed(estimate: Estimate) -> str:
+    rate, first, whole = (estimate.metric(name) for name in ("decode_rate", "ttft", "output_rate"))
+    users = estimate.scenario.workload.concurrency
+    if math.isnan(rate) and math.isnan(first):
+        return "its speed is unknown, for nobody published what the device reaches"
+    each = " for each user" if users > 1 else ""
+    parts = [f"{show(rate, 'tok/s')}{each}" if not math.isnan(rate) else "an unknown speed of writing"]
+    if users > 1 and not math.isnan(whole):
+        parts[0] += f" ({show(whole, 'tok/s')} in all)"
+    if math.isinf(first):
+        parts.append("more asked than it can serve, so the queue grows without end")
+    elif math.isnan(first):
+        parts.append("first token after an unknown time")
+    else:
+        parts.append(f"first token in {show(first, 's')}")
+    return ", ".join(parts)
+
+
+def _back(estimate: Estimate) -> str:
+    key = culprit(estimate)
+    if key is None:
+        return ""
+    verb = "hold" if key == "overhead" else "holds"
+    return f"; {_CULPRITS[key]} {verb} it back"
