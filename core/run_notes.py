@@ -108,6 +108,7 @@ _IN_NOTES: tuple[tuple[str, Callable[[Hints, re.Match[str]], None]], ...] = (
     (r"length not stated \(ISL/OSL (\d+)/(\d+)", _lengths_on_site),
     (r"\bnum_ctx (?:allocated )?(\d+)", _set("max_context")),
     (r"\bctx(?:_limit)?=(\d+)", _set("max_context")),
+    (r"llama-bench n_batch=(\d+)", _set("token_budget")),
     (r"\bmax_num_seqs (\d+)", _set("max_sequences")),
     (r"\baggregate (?:output tok/s )?over (?:all )?(?:\w+ )?(?:streams|sequences)|aggregate output tok/s across streams", _sums),
     (r"layer-split multi-GPU", _fix("split", "layer")),

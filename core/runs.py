@@ -210,7 +210,8 @@ def _backend(cell: _Cells, device: Device, engine: Runtime, assumed: list[str]) 
 
 
 def _version(cell: _Cells, assumed: list[str]) -> str | None:
-    text = re.sub(r"\(?paper[^)]*\)?|arXiv:\S+", "", cell.text("runtime_version")).strip()
+    # Numbers in paper ids and launch flags are no versions.
+    text = re.sub(r"\(paper[^)]*\)|arXiv:\S+|\b(?:gpu|max)-[a-z-]+[ =][\d.]+", "", cell.text("runtime_version")).strip()
     if version_number(text) is not None:
         return text
     date = cell.text("run_date")
@@ -337,6 +338,9 @@ def _layout(cell: _Cells, hints: Hints, knobs: dict[str, Any], engine: Runtime, 
         if engine.device_split == "tensor":
             return 1  # the estimate cuts tensors as far as the model allows
         knobs["split"] = "layer"
+        return 1
+    if not legal_tp(ir(knobs["model"]), tensors):
+        assumed.append(f"tensor parallel {tensors} does not divide this model: the largest legal degree is taken")
         return 1
     if engine.device_split == "layer" and tensors > 1:
         knobs["split"] = "tensor"

@@ -45,7 +45,8 @@ RULES = (
     "runs with the KV cache off",
     "TTFT and latency of runs whose prompts are likely cached (llmperf's shared preamble, later turns of a conversation)",
     "TTFT, latency and system rates of disaggregated runs: only a decode worker is estimated",
-    "memory where an engine's preallocated pool was reported for a part of the devices is kept: the pool is estimated too",
+    "latency of Qwen2 and Qwen2.5 in the Qwen documentation with prompts above one token: their speed is output over time, "
+    "but the latency was derived as (prompt + output) over speed",
 )
 
 
@@ -66,6 +67,8 @@ def excluded_metrics(row: Mapping[str, Any]) -> tuple[str, ...]:
     notes = str(row.get("notes") or "")
     if "prefill" in notes and re.search(r"decode \d+x\(tp", notes):
         return ("TTFT", "latency", "output rate", "total rate")
+    if re.search(r"reported speed [\d.]+ = \(prompt\+\d+\)/time", notes) and re.match(r"Qwen/Qwen2[.-]", str(row.get("model_id") or "")):
+        return ("latency",) if str(row.get("prompt_tokens") or "") not in ("1", "1.0") else ()
     if re.search(r"prefix caching of the shared|later turns may reuse prompt cache", notes):
         return ("TTFT", "latency")
     return ()

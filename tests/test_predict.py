@@ -1,0 +1,233 @@
+"""A file of runs → the same rows with predictions. The rows here are invented (synthetic)."""
+
+import csv
+import gzip
+import random
+
+import pytest
+
+import core.estimate
+from core import predict
+from core.errors import RunError, ScenarioError
+from core.predict import predict_file, prediction_column
+from core.runs import METRIC_COLUMNS
+
+HEADER = ["source", "model_id", "model_name_raw", "quant", "runtime", "runtime_version", "gpu_name", "gpu_count", "cpu_name", "tp",
+          "load_kind", "concurrency", "prompt_tokens", "output_tokens", "context_depth", *METRIC_COLUMNS, "sanity_flag", "notes",
+          "my_own"]  # fmt: skip
+
+
+def row(**cells):
+    base = {"source": "synthetic", "model_id": "Qwen/Qwen3-8B", "quant": "FP8", "runtime": "vllm", "gpu_name": "H100 80GB SXM",
+            "gpu_count": "1", "tp": "1", "load_kind": "concurrency", "concurrency": "8", "prompt_tokens": "1024",
+            "output_tokens": "256", "my_own": ' 007, "x" '}  # fmt: skip
+    return {**base, **cells}
+
+
+ROWS = [
+    row(ttft_ms_p50="100.50", tpot_ms_p50="9", output_toks_sec="800"),
+    row(runtime="llama.cpp", quant="Q4_K_M", runtime_version="CUDA b6000", gpu_name="RTX 3090", load_kind="static_batch",
+        concurrency="1", output_tokens="", context_depth="0", prefill_toks_sec="3000.10"),
+    row(runtime="llama.cpp", quant="Q4_K_M", runtime_version="CUDA b6000", gpu_name="RTX 3090", load_kind="static_batch",
+        concurrency="1", prompt_tokens="", output_tokens="128", context_depth="0", decode_toks_sec="100"),
+    row(prompt_tokens="-3", ttft_ms_p50="5"),
+    row(concurrency="eight"),
+    row(model_id="nobody/unheard-of-7b", notes="line one\nline two"),
+    row(ttft_ms_p50="77"),
+]  # fmt: skip
+
+
+def write(path, rows, header=HEADER):
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, header, restval="", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def read(path):
+    opener = gzip.open if str(path).endswith(".gz") else open
+    with opener(path, "rt", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """An estimate whose figures say which scenario they are of; counts its calls."""
+    calls = []
+
+    def numbers(scenario, *, strict=True):
+        calls.append(scenario)
+        load = scenario.workload
+        if load.prompt_tokens == 666:
+            raise ScenarioError("This split is not possible.")
+        return {"ttft": load.prompt_tokens / 1e4, "tpot": 0.01, "latency": 2.0, "prefill_rate": 1e4, "decode_rate": 100.0,
+                "output_rate": 90.0 * load.concurrency, "total_rate": 500.0, "memory_peak": 2.0**34, "power": float("nan")}  # fmt: skip
+
+    monkeypatch.setattr(core.estimate, "numbers", numbers)
+    predict._estimated.cache_clear()
+    yield calls
+    predict._estimated.cache_clear()
+
+
+def predictions(rows):
+    return [{k: v for k, v in r.items() if k.startswith("pred_") or k == "error"} for r in rows]
+
+
+def test_rows_come_back_in_order_with_their_cells_untouched(tmp_path, fake):
+    source = write(tmp_path / "runs.csv", ROWS)
+    before = source.read_bytes()
+    summary = predict_file(source, tmp_path / "out.csv")
+    out = read(tmp_path / "out.csv")
+    assert len(out) == summary.rows == len(ROWS)
+    for given, got in zip(read(source), out, strict=True):
+        assert {column: got[column] for column in HEADER} == given
+    assert source.read_bytes() == before
+    assert list(out[0]) == [*HEADER, *(prediction_column(m) for m in METRIC_COLUMNS), "error"]
+
+
+def test_values_stand_in_the_columns_units(tmp_path, fake):
+    predict_file(write(tmp_path / "runs.csv", ROWS), tmp_path / "out.csv")
+    first = read(tmp_path / "out.csv")[0]
+    assert first["pred_ttft_ms_p50_p50"] == first["pred_ttft_ms_mean_p50"] == "102.4"
+    assert first["pred_tpot_ms_p50_p50"] == "10"
+    assert first["pred_latency_ms_mean_p50"] == "2000"
+    assert first["pred_output_toks_sec_p50"] == "720"
+    assert first["pred_vram_peak_gib_p50"] == "16"
+    assert first["pred_power_w_p50"] == ""  # unknown stays empty
+    assert first["pred_ttft_ms_p95_p50"] == first["pred_latency_ms_p99_p50"] == ""  # no tail is invented
+    assert first["error"] == ""
+
+
+def test_metrics_of_a_phase_that_was_not_timed_stay_empty(tmp_path, fake):
+    predict_file(write(tmp_path / "runs.csv", ROWS), tmp_path / "out.csv")
+    _, prefill, decode, *_ = read(tmp_path / "out.csv")
+    assert prefill["pred_prefill_toks_sec_p50"] and not prefill["pred_decode_toks_sec_p50"]
+    assert decode["pred_decode_toks_sec_p50"] and not decode["pred_ttft_ms_p50_p50"]
+
+
+def test_bad_rows_say_why_and_the_others_are_predicted(tmp_path, fake):
+    summary = predict_file(write(tmp_path / "runs.csv", [*ROWS, row(prompt_tokens="666")]), tmp_path / "out.csv")
+    out = read(tmp_path / "out.csv")
+    assert "prompt_tokens must be between" in out[3]["error"]
+    assert "concurrency must be a number" in out[4]["error"]
+    assert "unheard-of" in out[5]["error"]
+    assert out[7]["error"] == "This split is not possible."
+    assert all(not v for k, v in out[3].items() if k.startswith("pred_"))
+    assert summary.predicted == 4 and sum(summary.errors.values()) == 4
+    assert out[6]["pred_ttft_ms_p50_p50"]
+
+
+def test_no_metric_is_read(tmp_path, fake):
+    """Blanked, shuffled and senseless metrics and flags, and files without the columns, predict the same."""
+    predict_file(write(tmp_path / "a.csv", ROWS), tmp_path / "a_out.csv")
+    wanted = predictions(read(tmp_path / "a_out.csv"))
+    shuffler = random.Random(1)
+    blank = [{**r, **dict.fromkeys([*METRIC_COLUMNS, "sanity_flag"], "")} for r in ROWS]
+    odd = [{**r, **{m: shuffler.choice(["9", "1e9", "-4", "x"]) for m in METRIC_COLUMNS}, "sanity_flag": "!"} for r in ROWS]
+    for name, rows, header in (
+        ("blank", blank, HEADER),
+        ("odd", odd, HEADER),
+        ("without", ROWS, [c for c in HEADER if c not in METRIC_COLUMNS]),
+        ("turned", ROWS, HEADER[::-1]),
+    ):
+        predict._estimated.cache_clear()
+        predict_file(write(tmp_path / f"{name}.csv", rows, header), tmp_path / f"{name}_out.csv")
+        assert predictions(read(tmp_path / f"{name}_out.csv")) == wanted, name
+
+
+def test_equal_questions_are_answered_once(tmp_path, fake):
+    predict_file(write(tmp_path / "runs.csv", ROWS), tmp_path / "out.csv")
+    assert len(fake) == len(set(fake)) == 3  # rows 1 and 7 ask the same
+
+
+def test_static_batches(tmp_path, fake):
+    batch = row(load_kind="static_batch", concurrency="4")
+    sums = row(load_kind="static_batch", concurrency="4", runtime="llama.cpp", quant="Q8_0", gpu_name="RTX 3090")
+    predict_file(write(tmp_path / "runs.csv", [batch, sums]), tmp_path / "out.csv")
+    one, other = read(tmp_path / "out.csv")
+    assert float(one["pred_prefill_toks_sec_p50"]) == 4 * 1024 / 0.1024  # of the whole batch
+    assert one["pred_decode_toks_sec_p50"] == "100" and other["pred_decode_toks_sec_p50"] == "400"
+
+
+def test_gzip_in_and_out(tmp_path, fake):
+    plain = write(tmp_path / "runs.csv", ROWS)
+    zipped = tmp_path / "runs.csv.gz"
+    zipped.write_bytes(gzip.compress(plain.read_bytes()))
+    predict_file(zipped, tmp_path / "out.csv.gz")
+    predict_file(plain, tmp_path / "out.csv")
+    assert read(tmp_path / "out.csv.gz") == read(tmp_path / "out.csv")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path, fake):
+    source = write(tmp_path / "runs.csv", ROWS)
+    source.write_bytes(b"\xef\xbb\xbf" + source.read_bytes())
+    predict_file(source, tmp_path / "out.csv")
+    assert read(tmp_path / "out.csv")[0]["source"] == "synthetic"
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty"),
+        (b"\n \n", "is empty"),
+        (b"\x89PNG\r\n\x1a\n\x00\xff", "not a CSV file"),
+        (b"a,b\n1,\x002\n", "not a CSV file"),
+        (b"\x1f\x8bbroken", "cannot be read"),
+        (b"a,b\n1,2\n", "lacks the columns model_id or model_name_raw, gpu_name or cpu_name, runtime"),
+        (b"model_id,gpu_name\nx,y\n", "lacks the column runtime"),
+        (b"model_id,gpu_name,runtime\nx,y,z,w\n", "line 2: 4 cells where the header has 3"),
+        (b"model_id,gpu_name,runtime,runtime\nx,y,z,w\n", "runtime twice"),
+        (b"model_id,gpu_name,runtime,error\nx,y,z,w\n", "already holds the column error"),
+    ],
+)
+def test_bad_files_get_a_sentence_and_leave_nothing(tmp_path, fake, content, says):
+    source = tmp_path / "runs.csv"
+    source.write_bytes(content)
+    with pytest.raises(RunError, match=says):
+        predict_file(source, tmp_path / "out.csv")
+    assert [p.name for p in tmp_path.iterdir()] == ["runs.csv"]
+
+
+def test_missing_files_and_folders(tmp_path, fake):
+    source = write(tmp_path / "runs.csv", ROWS)
+    with pytest.raises(RunError, match="no file"):
+        predict_file(tmp_path / "nowhere.csv", tmp_path / "out.csv")
+    with pytest.raises(RunError, match="is a folder"):
+        predict_file(tmp_path, tmp_path / "out.csv")
+    with pytest.raises(RunError, match="no folder"):
+        predict_file(source, tmp_path / "nowhere" / "out.csv")
+
+
+def test_the_input_is_never_overwritten(tmp_path, fake):
+    source = write(tmp_path / "runs.csv", ROWS)
+    before = source.read_bytes()
+    (tmp_path / "link.csv").symlink_to(source)
+    for out in (source, tmp_path / "link.csv", tmp_path / "." / "runs.csv"):
+        with pytest.raises(RunError, match="file of runs itself"):
+            predict_file(source, out)
+    assert source.read_bytes() == before
+
+
+def test_an_output_is_written_whole_or_not_at_all(tmp_path, fake, monkeypatch):
+    source = write(tmp_path / "runs.csv", ROWS)
+    out = tmp_path / "out.csv"
+    out.write_text("earlier")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(predict.os, "replace", full)
+    with pytest.raises(RunError, match="No space left"):
+        predict_file(source, out)
+    assert out.read_text() == "earlier"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.csv", "runs.csv"]
+
+
+def test_with_the_real_estimate(tmp_path):
+    predict._estimated.cache_clear()
+    summary = predict_file(write(tmp_path / "runs.csv", ROWS[:3]), tmp_path / "out.csv")
+    assert summary.predicted == 3
+    one, prefill, decode = read(tmp_path / "out.csv")
+    assert 0 < float(one["pred_tpot_ms_p50_p50"]) < 1000
+    assert float(prefill["pred_prefill_toks_sec_p50"]) > float(decode["pred_decode_toks_sec_p50"]) > 1
