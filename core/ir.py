@@ -13,7 +13,9 @@ Group = Literal["embedding", "attention", "mlp", "router", "experts", "shared_ex
 # How tensor parallelism cuts a tensor: by query heads, by KV heads (at least one head a rank), by the MLP's inner width,
 # by vocabulary rows, by expert, or not at all.
 Shard = Literal["heads", "kv_heads", "columns", "vocab", "experts", "replicated"]
-AttentionKind = Literal["full", "sliding", "chunked", "mla"]
+# "linear" is any recurrent mixer with a state of constant size (gated delta net, Mamba2, short convolution); "none" is
+# a layer without a mixer.
+AttentionKind = Literal["full", "sliding", "chunked", "mla", "linear", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,10 @@ class Attention:
     kv_lora_rank: int = 0
     q_lora_rank: int = 0
     rope_head_dim: int = 0
+    # Elements of one sequence's recurrent state in one such layer, before any split: heads x key x value, and the
+    # convolution's tail. "linear" layers have `heads` value heads, no KV heads and no head sizes.
+    state_elements: int = 0
+    state_bytes_each: float = 4.0  # assumption: engines keep the state in FP32 unless told otherwise
 
     @property
     def kv_elements_per_token(self) -> int:
@@ -62,7 +68,7 @@ class Attention:
 class Mlp:
     """Geometry of one kind of feed-forward layer. `intermediate` is one expert's width when `experts` > 0."""
 
-    kind: Literal["dense", "moe"]
+    kind: Literal["dense", "moe", "none"]  # "none": a layer without a feed-forward part
     gated: bool
     intermediate: int
     experts: int = 0
