@@ -1,4 +1,4 @@
-"""Predictions for a file of runs: every row back in its order, with a predicted value beside each metric it may hold."""
+"""Predictions for a file of runs: every row back in its order, with a predicted value for each metric it may hold."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Summary:
 def _estimated(scenario: Scenario) -> Mapping[str, float] | str:
     """The estimate's metrics as plain numbers, or the sentence that says why there are none.
 
-    What a measured run used is not refused: it did run, even where the catalog holds its quantisation unsupported or full.
+    What a measured run used is not refused: it did run, even where the catalog thinks it unsupported or too large.
     """
     from core.estimate import estimate, numbers  # late: the estimate need not load to read a file
 
@@ -64,7 +64,11 @@ def _estimated(scenario: Scenario) -> Mapping[str, float] | str:
         if any(math.isfinite(found.get(name, math.nan)) for name in _SPEEDS):
             return found
         reasons = estimate(scenario, strict=False).reasons
-        return reasons[0].text if reasons else "Its speed is unknown: nobody published the device's figures that decide it."
+        return (
+            reasons[0].text
+            if reasons
+            else "Its speed is unknown: nobody published the device's figures that decide it."
+        )
     except RoofcastError as error:
         return str(error)
 
@@ -86,8 +90,8 @@ def predict_row(row: Mapping[str, Any]) -> Prediction:
 def metrics_of(run: Run, found: Mapping[str, float]) -> dict[str, float]:
     """An estimate's metrics as the columns of `run` mean them, for the columns that apply to it.
 
-    A static batch's prefill rate is that of the whole batch: B × prompt over the time to the first token, as every source
-    that reports it does. Decode is one sequence's, except where the row's tool sums over the batch.
+    A static batch's prefill rate is that of the whole batch (B × prompt over the time to the first token), as every
+    source that reports it means it. Decode is one sequence's, except where the row's tool sums (`run.decode_is`).
     """
     load = run.scenario.workload
 
@@ -97,11 +101,12 @@ def metrics_of(run: Run, found: Mapping[str, float]) -> dict[str, float]:
     prefill = get("prefill_rate")
     if load.arrival == "static" and load.concurrency > 1 and get("ttft") > 0:
         prefill = load.concurrency * load.prompt_tokens / get("ttft")
-    decode = get("decode_rate") * (load.concurrency if run.rates_are_sums else 1)
+    one, system = get("decode_rate"), get("output_rate") * run.systems
+    decode = {"one": one, "batch": one * load.concurrency, "system": system}[run.decode_is]
     out = {
         "prefill_toks_sec": prefill,
         "decode_toks_sec": decode,
-        "output_toks_sec": get("output_rate") * run.systems,
+        "output_toks_sec": system,
         "total_toks_sec": get("total_rate") * run.systems,
         "vram_peak_gib": get("memory_peak") * run.systems / GIB,
         "power_w": get("power") * run.systems,
@@ -133,7 +138,9 @@ def read_table(path: str | Path) -> tuple[list[str], list[list[str]]]:
     except (OSError, EOFError, gzip.zlib.error) as error:  # type: ignore[attr-defined]
         raise RunError(f"{path.name} cannot be read ({error}); give a CSV file of runs, plain or gzipped.") from error
     except UnicodeDecodeError:
-        raise RunError(f"{path.name} is not a CSV file: it is no text in UTF-8. Save it as CSV and try again.") from None
+        raise RunError(
+            f"{path.name} is not a CSV file: it is no text in UTF-8. Save it as CSV and try again."
+        ) from None
     if "\0" in text:
         raise RunError(f"{path.name} is not a CSV file: it holds binary data. Save it as CSV and try again.")
     if not text.strip():
@@ -152,7 +159,10 @@ def _parse(text: str, name: str) -> tuple[list[str], list[list[str]]]:
             if header is None:
                 header = cells
             elif len(cells) != len(header):
-                raise RunError(f"{name}, line {lines.line_num}: {len(cells)} cells where the header has {len(header)}; quote cells that hold commas.")
+                raise RunError(
+                    f"{name}, line {lines.line_num}: {len(cells)} cells where the header has {len(header)}; "
+                    "quote cells that hold commas."
+                )
             else:
                 rows.append(cells)
     except csv.Error as error:
@@ -166,7 +176,9 @@ def check_header(header: list[str], name: str) -> None:
     """Raises RunError when columns that a run needs are missing, or a name stands twice."""
     missing = [" or ".join(pair) for pair in REQUIRED_COLUMNS if not set(pair) & set(header)]
     if missing:
-        raise RunError(f"{name} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}, which a file of runs needs.")
+        raise RunError(
+            f"{name} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}, which runs need."
+        )
     twice = sorted({column for column in header if header.count(column) > 1})
     if twice:
         raise RunError(f"{name} holds the column {twice[0]} twice; rename or remove one.")
@@ -199,7 +211,9 @@ def predict_file(path: str | Path, out: str | Path) -> Summary:
     if out.resolve() == path.resolve() or (out.exists() and out.samefile(path)):
         raise RunError(f"{out} is the file of runs itself; give another name for the predictions.")
     if out.is_dir() or not out.parent.is_dir():
-        raise RunError(f"{out} cannot be written: {'it is a folder' if out.is_dir() else f'there is no folder {out.parent}'}.")
+        raise RunError(
+            f"{out} cannot be written: {'it is a folder' if out.is_dir() else f'there is no folder {out.parent}'}."
+        )
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*header, *added])
@@ -215,7 +229,7 @@ def predict_file(path: str | Path, out: str | Path) -> Summary:
 
 
 def write_whole(out: Path, text: str) -> None:
-    """Writes a text file whole or not at all; gzipped where its name ends in .gz. Raises RunError when it cannot be written."""
+    """Writes a text file whole or not at all, gzipped where its name ends in .gz. Raises RunError."""
     raw = text.encode("utf-8")
     if out.suffix == ".gz":
         raw = gzip.compress(raw, mtime=0)

@@ -34,7 +34,7 @@ class Match:
 
 
 class Alias(CatalogRecord):
-    """Names whose model has the geometry of `model`; `approximate` when only nearly, and then `note` says in what not."""
+    """Names whose model has the geometry of `model`; where only nearly (`approximate`), `note` says in what not."""
 
     model: str
     names: list[str] = Field(min_length=1)
@@ -48,22 +48,42 @@ _EDGE, _END = r"(?<![a-z0-9])", r"(?![a-z0-9])"
 # How a file is quantised or stored: never part of the architecture.
 _FORMAT = re.compile(
     _EDGE
-    + r"(?:(?:ud[-_ ]+)?(?:i1[-_ ]+)?(?:iq|tq|q)[1-8](?:(?:[-_ ]| - )(?:k|p|[01]|nl|xxs|xs|s|m|l|xl|kt|ks|kss|r4|r8|medium|small|large))*"
-    r"|mxfp4(?:[-_ ]moe)?|mxfp8|nvfp4|fp4|fp8(?:[-_ ](?:dynamic|static|block|kv|pertensor|per[-_ ]tensor|per[-_ ]channel))*"
-    r"|bf16|fp16|fp32|f16|f32|(?:qat[-_ ]?)?int[248](?:/[248])*|w\d+a\d+(?:[-_ ]g\d+)?|awq(?:[-_ ]v\d[-_ ]fixed)?|gptq|auto[-_ ]?round"
-    r"|bnb|gguf|ggml|mlx(?:[-_ ](?:lm|vlm|community))?|exl[23]|\d+(?:\.\d+)?[-_ ]?bpw|[2-8][-_ ]?bits?|qat|ud|ct|kv[248]|hqq|quantized|mul1|mcg)"
+    + "(?:"
+    + "|".join(
+        (
+            r"(?:ud[-_ ]+)?(?:i1[-_ ]+)?(?:iq|tq|q)[1-8]"
+            r"(?:(?:[-_ ]| - )(?:k|p|[01]|nl|xxs|xs|s|m|l|xl|kt|ks|kss|r4|r8|medium|small|large))*",
+            r"mxfp4(?:[-_ ]moe)?|mxfp8|nvfp4|fp4",
+            r"fp8(?:[-_ ](?:dynamic|static|block|kv|pertensor|per[-_ ]tensor|per[-_ ]channel))*",
+            r"bf16|fp16|fp32|f16|f32|(?:qat[-_ ]?)?int[248](?:/[248])*|w\d+a\d+(?:[-_ ]g\d+)?",
+            r"awq(?:[-_ ]v\d[-_ ]fixed)?|gptq|auto[-_ ]?round|bnb|hqq|gguf|ggml|quantized|qat|ud|ct",
+            r"mlx(?:[-_ ](?:lm|vlm|community))?|exl[23]|mul1|mcg|kv[248]",
+            r"\d+(?:\.\d+)?[-_ ]?bpw|[2-8][-_ ]?bits?",
+        )
+    )
+    + ")"
     + _END
 )
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
-_TOKEN = re.compile(r"\d+x\d+(?:\.\d+)?b|(?<![a-z])[ae]\d+(?:\.\d+)?b(?![a-z0-9])|\d+(?:\.\d+)*[bmk](?![a-z0-9])|[a-z]+|\d+(?:\.\d+)*")
+_TOKEN = re.compile(
+    r"\d+x\d+(?:\.\d+)?b|(?<![a-z])[ae]\d+(?:\.\d+)?b(?![a-z0-9])|\d+(?:\.\d+)*[bmk](?![a-z0-9])|[a-z]+|\d+(?:\.\d+)*"
+)
 _DATE = re.compile(r"(?:2[3-9](?:0[1-9]|1[0-2])|(?:0[1-9]|1[0-2])(?:[0-2]\d|3[01])|20\d{6})")
 # Words that say how a model was trained or published, not how it is built.
 _TAGS = frozenset(
-    "instruct instruction chat it base hf inst preview sft dpo thinking reasoning latest text v model models uncensored "
-    "abliterated distilled release moe dense omni test think original tools dynamic pt".split()
-)
+    [
+        "instruct", "instruction", "chat", "it", "base", "hf", "inst", "preview", "sft", "dpo", "thinking", "reasoning",
+        "latest", "text", "v", "model", "models", "uncensored", "abliterated", "distilled", "release", "moe", "dense",
+        "omni", "test", "think", "original", "tools", "dynamic", "pt",
+    ]
+)  # fmt: skip
 # Written before the name by some, without a slash.
-_PUBLISHERS = frozenset("meta nvidia google microsoft mistralai openai unsloth bartowski thebloke quanttrio redhatai lmstudio".split())
+_PUBLISHERS = frozenset(
+    [
+        "meta", "nvidia", "google", "microsoft", "mistralai", "openai", "unsloth", "bartowski", "thebloke", "quanttrio",
+        "redhatai", "lmstudio",
+    ]
+)  # fmt: skip
 _CONTEXT = re.compile(r"\d+k")  # "128k": the context, a matter of positions only
 
 
@@ -140,13 +160,15 @@ def _alias_index() -> dict[str, Alias]:
             for key in (name.lower(), name_keys(name)[0]):
                 other = table.setdefault(key, alias)
                 if other.model != alias.model:
-                    raise CatalogError(f"model_aliases.toml gives '{name}' two models: {other.model} and {alias.model}; remove one.")
+                    raise CatalogError(
+                        f"model_aliases.toml gives '{name}' two models: {other.model} and {alias.model}; remove one."
+                    )
     return table
 
 
 @functools.lru_cache(maxsize=65536)
 def find_model(*names: str) -> Match:
-    """The catalog's model for the first of these names that resolves (the Hugging Face id first, then what a tool wrote).
+    """The catalog's model for the first of these names that resolves (Hugging Face id, then what a tool wrote).
 
     Raises RunError when none does.
     """
@@ -163,7 +185,9 @@ def find_model(*names: str) -> Match:
             note = alias.note or f"taken as {alias.model}, which has the same geometry"
             return Match(target[0], "alias", note)
     shown = " / ".join(f"'{name}'" for name in dict.fromkeys(given))
-    raise RunError(f"No model {shown} in the catalog, and no known model of the same geometry; give a Hugging Face id that is in it.")
+    raise RunError(
+        f"No model {shown} in the catalog, and none known to have the same geometry; give a Hugging Face id that is in it."
+    )
 
 
 # ---- Devices, quantisations, runtimes
@@ -171,9 +195,11 @@ def find_model(*names: str) -> Match:
 
 @functools.lru_cache(maxsize=16384)
 def find_device(name: str, kind: Kind | None = None) -> Match:
-    """The catalog's device. Raises RunError for an unknown name and for a machine of several kinds of card."""
+    """The catalog's device. Raises RunError for an unknown name and for several kinds of card in one machine."""
     if re.search(r"\s\+\s", name):
-        raise RunError(f"'{name}' are devices of different kinds, which one scenario cannot describe; give runs on one kind.")
+        raise RunError(
+            f"'{name}' are devices of different kinds, which one scenario cannot describe; give runs on one kind."
+        )
     try:
         found = device(name, kind)
     except CatalogError as error:
@@ -204,7 +230,9 @@ def find_quant(label: str, runtime_id: str) -> Match:
 
 
 _NAMED_QUANTS = re.compile(
-    _EDGE + r"((?:ud[-_])?i?q[1-8][-_][a-z0-9_]+|mxfp4|nvfp4|fp8|awq|gptq|bf16|fp16|f16|w4a16|w8a8|mlx[-_ ]?[2-8]bit|[2-8]bit)" + _END
+    _EDGE
+    + r"((?:ud[-_])?i?q[1-8][-_][a-z0-9_]+|mxfp4|nvfp4|fp8|awq|gptq|bf16|fp16|f16|w4a16|w8a8|(?:mlx[-_ ]?)?[2-8]bit)"
+    + _END
 )
 
 

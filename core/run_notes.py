@@ -1,4 +1,4 @@
-"""Launch facts that runs state only in free text (notes, version): read by fixed patterns, each an input and never a result.
+"""Launch facts that runs state only in free text (notes, version), read by fixed patterns: inputs, never results.
 
 Notes also hold measured figures; nothing here matches them.
 """
@@ -8,14 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 Knobs = dict[str, Any]  # flat knobs of a Scenario
+# What a decode column counts: one sequence, all of the batch while they decode, or all output over all time.
+DecodeIs = Literal["one", "batch", "system"]
 
 
 @dataclass(slots=True)
 class Hints:
-    """What the text says. `share` scales nominal lengths; `workers` is (count, tensor, data parallel) of decode workers."""
+    """What the text says. `share` scales nominal lengths; `workers`: decode workers (count, tensor, data parallel)."""
 
     knobs: Knobs = field(default_factory=dict)
     prompt: float | None = None
@@ -24,13 +26,23 @@ class Hints:
     split_unknown: bool = False
     workers: tuple[int, int, int] | None = None
     prefill_workers: int = 0
-    rates_are_sums: bool = False
+    decode_is: DecodeIs | None = None
     assumed: list[str] = field(default_factory=list)
     unmodelled: list[str] = field(default_factory=list)
 
 
 # LocalScore always runs the same nine pairs of prompt and output lengths and reports the mean over them.
-_LOCALSCORE = ((1024, 16), (4096, 256), (2048, 256), (2048, 768), (1024, 1024), (1280, 3072), (384, 1152), (64, 1024), (16, 1536))
+_LOCALSCORE = (
+    (1024, 16),
+    (4096, 256),
+    (2048, 256),
+    (2048, 768),
+    (1024, 1024),
+    (1280, 3072),
+    (384, 1152),
+    (64, 1024),
+    (16, 1536),
+)
 _SHAREGPT = (225, 205)  # mean tokens of its conversations, as serving benchmarks that use it report them
 
 
@@ -89,8 +101,11 @@ def _unknown_split(h: Hints, _: re.Match[str]) -> None:
     h.split_unknown = True
 
 
-def _sums(h: Hints, _: re.Match[str]) -> None:
-    h.rates_are_sums = True
+def _decode_is(what: DecodeIs) -> Callable[[Hints, re.Match[str]], None]:
+    def put(h: Hints, _: re.Match[str]) -> None:
+        h.decode_is = what
+
+    return put
 
 
 NO_KV_CACHE = "The run recomputes every token (KV cache off), which the estimate does not cover."
@@ -110,7 +125,8 @@ _IN_NOTES: tuple[tuple[str, Callable[[Hints, re.Match[str]], None]], ...] = (
     (r"\bctx(?:_limit)?=(\d+)", _set("max_context")),
     (r"llama-bench n_batch=(\d+)", _set("token_budget")),
     (r"\bmax_num_seqs (\d+)", _set("max_sequences")),
-    (r"\baggregate (?:output tok/s )?over (?:all )?(?:\w+ )?(?:streams|sequences)|aggregate output tok/s across streams", _sums),
+    (r"\baggregate over \w+ sequences", _decode_is("batch")),
+    (r"\baggregate output tok/s (?:over|across) (?:all )?streams", _decode_is("system")),
     (r"layer-split multi-GPU", _fix("split", "layer")),
     (r"(?i)\bRPC\b", _fix("devices_per_node", 1)),
 )

@@ -1,6 +1,6 @@
 """Measured runs: one table schema, and the scenario that a row measured.
 
-Only input columns are read. A metric column never enters a prediction, so a file with its metrics blanked predicts the same.
+Only input columns are read: a file with its metrics blanked predicts the same.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from core.catalog.runtimes import Runtime, runtime, version_number
 from core.errors import RunError, ScenarioError
 from core.plan import legal_tp
 from core.resolve import backend_in, find_device, find_kv_dtype, find_model, find_quant, find_runtime, quant_in_name
-from core.run_notes import NO_KV_CACHE, Hints, read_hints
+from core.run_notes import NO_KV_CACHE, DecodeIs, Hints, read_hints
 from core.scenario import Scenario, from_flat
 from core.weights import weight_table
 
@@ -52,12 +52,12 @@ Asks = Literal["prefill", "decode", "both"]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A row as a question. `systems` such scenarios ran side by side, and the row's system rates are over all of them."""
+    """A row as a question. `systems` such scenarios ran side by side; the row's system rates are over all of them."""
 
     scenario: Scenario
     asks: Asks  # which phases the row's tool timed
     systems: int = 1
-    rates_are_sums: bool = False  # decode_toks_sec is summed over the batch, as llama-batched-bench prints it
+    decode_is: DecodeIs = "one"  # what decode_toks_sec counts
     disaggregated: bool = False
     assumed: tuple[str, ...] = ()
     unmodelled: str | None = None  # why a prediction would be meaningless
@@ -153,8 +153,10 @@ def _read(cells: tuple[str, ...]) -> Run:
         built = from_flat(knobs)
     except ScenarioError as error:
         raise RunError(str(error)) from error
-    sums = hints.rates_are_sums or (load["arrival"] == "static" and load["concurrency"] > 1 and _is_ggml(engine))
-    return Run(built, asks, systems, sums, hints.workers is not None, tuple(dict.fromkeys(assumed)), unmodelled)
+    # llama-batched-bench, the tool that times static batches on ggml engines, sums over the batch.
+    batched = load["arrival"] == "static" and load["concurrency"] > 1 and _is_ggml(engine)
+    decode_is = hints.decode_is or ("batch" if batched else "one")
+    return Run(built, asks, systems, decode_is, hints.workers is not None, tuple(dict.fromkeys(assumed)), unmodelled)
 
 
 # ---- The machine
@@ -241,7 +243,11 @@ def _quant(cell: _Cells, engine: Runtime, assumed: list[str]) -> str | None:
     if label:
         return find_quant(label, engine.id).id
     named = quant_in_name(cell.text("model_name_raw"), engine.id) or quant_in_name(cell.text("model_id"), engine.id)
-    assumed.append(f"quant: {named.note}" if named else "the run names no quantisation: the runtime's default for the model is taken")
+    assumed.append(
+        f"quant: {named.note}"
+        if named
+        else "the run names no quantisation: the runtime's default for the model is taken"
+    )
     return named.id if named else None
 
 
@@ -274,9 +280,9 @@ def _load(cell: _Cells, hints: Hints, assumed: list[str]) -> tuple[dict[str, Any
 def _lengths(cell: _Cells, hints: Hints, assumed: list[str]) -> tuple[dict[str, Any], Asks]:
     """Prompt, output and depth as a Scenario means them.
 
-    A tool that times one phase gives one length: a prompt alone is a prefill, an output alone a decode from `context_depth`.
-    Where the depth equals the prompt, or stands with an output and without a prompt, it *is* the prompt: the client states
-    the depth at which decoding began.
+    A tool that times one phase gives one length: a prompt alone is a prefill, an output alone a decode. Where the depth
+    equals the prompt, or stands with an output and without a prompt, it *is* the prompt: the client states the depth at
+    which decoding began.
     """
     prompt, output = cell.number("prompt_tokens", 0, 1e8), cell.number("output_tokens", 0, 1e8)
     depth = cell.number("context_depth", 0, 1e8)
@@ -324,7 +330,10 @@ def _layout(cell: _Cells, hints: Hints, knobs: dict[str, Any], engine: Runtime, 
         workers, tensors, data = hints.workers
         knobs.update(tp=tensors, pp=pipes, dp=data, ep=given["ep"], count=tensors * pipes * data)
         knobs["concurrency"] = max(1, round(knobs["concurrency"] / workers))
-        assumed.append(f"disaggregated: one of {workers} decode workers is estimated, its {hints.prefill_workers} prefill devices are not")
+        assumed.append(
+            f"disaggregated: one of {workers} decode workers is estimated, "
+            f"the {hints.prefill_workers} devices that prefill are not"
+        )
         return workers
     if count == 1:
         knobs.update({k: v for k, v in given.items() if k == "ep" and v and v > 1})

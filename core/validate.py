@@ -43,10 +43,10 @@ RULES = (
     "quality_tier C",
     "notes that begin SPECDEC or AGENTIC",
     "runs with the KV cache off",
-    "TTFT and latency of runs whose prompts are likely cached (llmperf's shared preamble, later turns of a conversation)",
+    "TTFT and latency of prompts that are likely cached (llmperf's shared preamble, later turns of a conversation)",
     "TTFT, latency and system rates of disaggregated runs: only a decode worker is estimated",
-    "latency of Qwen2 and Qwen2.5 in the Qwen documentation with prompts above one token: their speed is output over time, "
-    "but the latency was derived as (prompt + output) over speed",
+    "latency of Qwen2 and Qwen2.5 in the Qwen documentation with prompts above one token: their speed is output over "
+    "time, but the latency was derived as (prompt + output) over speed",
 )
 
 
@@ -67,7 +67,9 @@ def excluded_metrics(row: Mapping[str, Any]) -> tuple[str, ...]:
     notes = str(row.get("notes") or "")
     if "prefill" in notes and re.search(r"decode \d+x\(tp", notes):
         return ("TTFT", "latency", "output rate", "total rate")
-    if re.search(r"reported speed [\d.]+ = \(prompt\+\d+\)/time", notes) and re.match(r"Qwen/Qwen2[.-]", str(row.get("model_id") or "")):
+    if re.search(r"reported speed [\d.]+ = \(prompt\+\d+\)/time", notes) and re.match(
+        r"Qwen/Qwen2[.-]", str(row.get("model_id") or "")
+    ):
         return ("latency",) if str(row.get("prompt_tokens") or "") not in ("1", "1.0") else ()
     if re.search(r"prefix caching of the shared|later turns may reuse prompt cache", notes):
         return ("TTFT", "latency")
@@ -75,7 +77,7 @@ def excluded_metrics(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def analytic_errors(path: str | Path) -> pd.DataFrame:
-    """One line per row and metric of a file of runs: measured, predicted, absolute percentage error (a share), log ratio.
+    """One line per row and metric of a file of runs: measured, predicted, absolute error (a share), log ratio.
 
     The log ratio is ln(predicted / measured): above 0 the estimate is too high. `attrs` of the table hold the counts:
     "rows", "excluded" by reason, "errors" by sentence, "rules". Raises RunError for a bad file.
@@ -99,7 +101,7 @@ def analytic_errors(path: str | Path) -> pd.DataFrame:
 
 
 def measured_metrics(row: Mapping[str, Any]) -> dict[str, tuple[str, float]]:
-    """What a row measured: metric → (column, value), the median before the mean. Cells that are no positive number are none."""
+    """What a row measured: metric → (column, value), the median before the mean; only positive numbers count."""
     found: dict[str, tuple[str, float]] = {}
     for metric, columns in METRICS.items():
         for column in columns:
@@ -163,7 +165,10 @@ def summary(errors: pd.DataFrame, by: Sequence[str] = ("metric",)) -> pd.DataFra
 
 
 def worst_slices(
-    errors: pd.DataFrame, n: int = 10, min_rows: int = 20, by: Sequence[str] = ("source", "runtime", "device_class", "metric")
+    errors: pd.DataFrame,
+    n: int = 10,
+    min_rows: int = 20,
+    by: Sequence[str] = ("source", "runtime", "device_class", "metric"),
 ) -> pd.DataFrame:
     """The `n` slices of at least `min_rows` with the largest median error."""
     table = summary(errors, by)
@@ -176,7 +181,10 @@ def analytic_report(path: str | Path) -> dict[str, Any]:
     errors = analytic_errors(path)
 
     def plain(table: pd.DataFrame) -> list[dict[str, Any]]:
-        return [{str(k): v.item() if hasattr(v, "item") else v for k, v in line.items()} for line in table.to_dict("records")]
+        return [
+            {str(k): v.item() if hasattr(v, "item") else v for k, v in line.items()}
+            for line in table.to_dict("records")
+        ]
 
     return {
         **errors.attrs,

@@ -12,29 +12,77 @@ from core.errors import RunError, ScenarioError
 from core.predict import predict_file, prediction_column
 from core.runs import METRIC_COLUMNS
 
-HEADER = ["source", "model_id", "model_name_raw", "quant", "runtime", "runtime_version", "gpu_name", "gpu_count", "cpu_name", "tp",
-          "load_kind", "concurrency", "prompt_tokens", "output_tokens", "context_depth", *METRIC_COLUMNS, "sanity_flag", "notes",
-          "my_own"]  # fmt: skip
+HEADER = [
+    "source",
+    "model_id",
+    "model_name_raw",
+    "quant",
+    "runtime",
+    "runtime_version",
+    "gpu_name",
+    "gpu_count",
+    "cpu_name",
+    "tp",
+    "load_kind",
+    "concurrency",
+    "prompt_tokens",
+    "output_tokens",
+    "context_depth",
+    *METRIC_COLUMNS,
+    "sanity_flag",
+    "notes",
+    "my_own",
+]
 
 
 def row(**cells):
-    base = {"source": "synthetic", "model_id": "Qwen/Qwen3-8B", "quant": "FP8", "runtime": "vllm", "gpu_name": "H100 80GB SXM",
-            "gpu_count": "1", "tp": "1", "load_kind": "concurrency", "concurrency": "8", "prompt_tokens": "1024",
-            "output_tokens": "256", "my_own": ' 007, "x" '}  # fmt: skip
+    base = {
+        "source": "synthetic",
+        "model_id": "Qwen/Qwen3-8B",
+        "quant": "FP8",
+        "runtime": "vllm",
+        "gpu_name": "H100 80GB SXM",
+        "gpu_count": "1",
+        "tp": "1",
+        "load_kind": "concurrency",
+        "concurrency": "8",
+        "prompt_tokens": "1024",
+        "output_tokens": "256",
+        "my_own": ' 007, "x" ',
+    }
     return {**base, **cells}
 
 
 ROWS = [
     row(ttft_ms_p50="100.50", tpot_ms_p50="9", output_toks_sec="800"),
-    row(runtime="llama.cpp", quant="Q4_K_M", runtime_version="CUDA b6000", gpu_name="RTX 3090", load_kind="static_batch",
-        concurrency="1", output_tokens="", context_depth="0", prefill_toks_sec="3000.10"),
-    row(runtime="llama.cpp", quant="Q4_K_M", runtime_version="CUDA b6000", gpu_name="RTX 3090", load_kind="static_batch",
-        concurrency="1", prompt_tokens="", output_tokens="128", context_depth="0", decode_toks_sec="100"),
+    row(
+        runtime="llama.cpp",
+        quant="Q4_K_M",
+        runtime_version="CUDA b6000",
+        gpu_name="RTX 3090",
+        load_kind="static_batch",
+        concurrency="1",
+        output_tokens="",
+        context_depth="0",
+        prefill_toks_sec="3000.10",
+    ),
+    row(
+        runtime="llama.cpp",
+        quant="Q4_K_M",
+        runtime_version="CUDA b6000",
+        gpu_name="RTX 3090",
+        load_kind="static_batch",
+        concurrency="1",
+        prompt_tokens="",
+        output_tokens="128",
+        context_depth="0",
+        decode_toks_sec="100",
+    ),
     row(prompt_tokens="-3", ttft_ms_p50="5"),
     row(concurrency="eight"),
     row(model_id="nobody/unheard-of-7b", notes="line one\nline two"),
     row(ttft_ms_p50="77"),
-]  # fmt: skip
+]
 
 
 def write(path, rows, header=HEADER):
@@ -61,8 +109,17 @@ def fake(monkeypatch):
         load = scenario.workload
         if load.prompt_tokens == 666:
             raise ScenarioError("This split is not possible.")
-        return {"ttft": load.prompt_tokens / 1e4, "tpot": 0.01, "latency": 2.0, "prefill_rate": 1e4, "decode_rate": 100.0,
-                "output_rate": 90.0 * load.concurrency, "total_rate": 500.0, "memory_peak": 2.0**34, "power": float("nan")}  # fmt: skip
+        return {
+            "ttft": load.prompt_tokens / 1e4,
+            "tpot": 0.01,
+            "latency": 2.0,
+            "prefill_rate": 1e4,
+            "decode_rate": 100.0,
+            "output_rate": 90.0 * load.concurrency,
+            "total_rate": 500.0,
+            "memory_peak": 2.0**34,
+            "power": float("nan"),
+        }
 
     monkeypatch.setattr(core.estimate, "numbers", numbers)
     predict._estimated.cache_clear()
@@ -124,7 +181,9 @@ def test_no_metric_is_read(tmp_path, fake):
     wanted = predictions(read(tmp_path / "a_out.csv"))
     shuffler = random.Random(1)
     blank = [{**r, **dict.fromkeys([*METRIC_COLUMNS, "sanity_flag"], "")} for r in ROWS]
-    odd = [{**r, **{m: shuffler.choice(["9", "1e9", "-4", "x"]) for m in METRIC_COLUMNS}, "sanity_flag": "!"} for r in ROWS]
+    odd = [
+        {**r, **{m: shuffler.choice(["9", "1e9", "-4", "x"]) for m in METRIC_COLUMNS}, "sanity_flag": "!"} for r in ROWS
+    ]
     for name, rows, header in (
         ("blank", blank, HEADER),
         ("odd", odd, HEADER),

@@ -13,9 +13,16 @@ from core.scenario import from_flat
 
 CASES = json.loads(Path(DATA / "golden" / "run_scenarios.json").read_text())["cases"]
 ROW = {
-    "model_id": "Qwen/Qwen3-8B", "quant": "FP8", "runtime": "vllm", "gpu_name": "H100 80GB SXM", "gpu_count": "1",
-    "load_kind": "concurrency", "concurrency": "8", "prompt_tokens": "1024", "output_tokens": "256",
-}  # fmt: skip
+    "model_id": "Qwen/Qwen3-8B",
+    "quant": "FP8",
+    "runtime": "vllm",
+    "gpu_name": "H100 80GB SXM",
+    "gpu_count": "1",
+    "load_kind": "concurrency",
+    "concurrency": "8",
+    "prompt_tokens": "1024",
+    "output_tokens": "256",
+}
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["source"] for case in CASES])
@@ -24,7 +31,7 @@ def test_rows_of_real_sources(case):
     assert run.scenario == from_flat(case["flat"])
     assert run.asks == case["asks"]
     assert run.systems == case.get("systems", 1)
-    assert run.rates_are_sums == case.get("sums", False)
+    assert run.decode_is == case.get("decode_is", "one")
 
 
 def test_no_metric_column_is_an_input():
@@ -58,8 +65,13 @@ def test_only_input_columns_are_read():
 def test_figures_in_notes_change_nothing():
     """Notes also hold results; the scenario must not depend on them."""
     without = read_run(ROW).scenario
-    for note in ("median of 4 toolbox variants, range 10-900 tok/s", "wall output 33.09 tok/s; itl_p50=39.78", "cold_ttft_ms=38945.1",
-                 "localscore=5; J/output token=3", "llama-bench pg test: combined 44 tok/s"):  # fmt: skip
+    for note in (
+        "median of 4 toolbox variants, range 10-900 tok/s",
+        "wall output 33.09 tok/s; itl_p50=39.78",
+        "cold_ttft_ms=38945.1",
+        "localscore=5; J/output token=3",
+        "llama-bench pg test: combined 44 tok/s",
+    ):
         assert read_run({**ROW, "notes": note}).scenario == without, note
 
 
@@ -89,7 +101,9 @@ def test_bad_cells_get_a_sentence(change, says):
 
 
 def test_optional_columns_reach_the_scenario():
-    run = scenario_from_run({**ROW, "prefix_cached_tokens": "512", "max_num_batched_tokens": "4096", "gpu_memory_fraction": "0.8"})
+    run = scenario_from_run(
+        {**ROW, "prefix_cached_tokens": "512", "max_num_batched_tokens": "4096", "gpu_memory_fraction": "0.8"}
+    )
     assert run.workload.prefix_cached_tokens == 512
     assert run.deployment.token_budget == 4096
     assert run.deployment.memory_fraction == 0.8
@@ -110,7 +124,12 @@ def test_arrivals():
 def test_lengths():
     def load(**change):
         run = read_run({**ROW, **change})
-        return run.asks, run.scenario.workload.prompt_tokens, run.scenario.workload.output_tokens, run.scenario.workload.context_depth
+        return (
+            run.asks,
+            run.scenario.workload.prompt_tokens,
+            run.scenario.workload.output_tokens,
+            run.scenario.workload.context_depth,
+        )
 
     assert load() == ("both", 1024, 256, 0)
     assert load(output_tokens="") == ("prefill", 1024, 1, 0)
@@ -152,7 +171,12 @@ def test_all_layers_and_some_layers():
 
 def test_a_version_is_no_paper_and_no_flag():
     assert scenario_from_run({**ROW, "runtime_version": "2024 (paper arXiv:2411.00136)"}).runtime_version == "2024"
-    assert scenario_from_run({**ROW, "runtime_version": "latest, gpu-memory-utilization 0.80", "run_date": "2026-02"}).runtime_version == "2026-02"
+    assert (
+        scenario_from_run(
+            {**ROW, "runtime_version": "latest, gpu-memory-utilization 0.80", "run_date": "2026-02"}
+        ).runtime_version
+        == "2026-02"
+    )
     assert scenario_from_run({**ROW, "runtime_version": "0.19.0", "run_date": "2026-02"}).runtime_version == "0.19.0"
 
 

@@ -7,17 +7,42 @@ import pytest
 
 import core.estimate
 from core import predict
-from core.validate import analytic_errors, analytic_report, excluded, excluded_metrics, measured_metrics, summary, worst_slices
+from core.validate import (
+    analytic_errors,
+    analytic_report,
+    excluded,
+    excluded_metrics,
+    measured_metrics,
+    summary,
+    worst_slices,
+)
 
-BASE = {"source": "synthetic", "model_id": "Qwen/Qwen3-8B", "quant": "FP8", "runtime": "vllm", "gpu_name": "H100 80GB SXM",
-        "gpu_count": "1", "load_kind": "concurrency", "concurrency": "8", "prompt_tokens": "1024", "output_tokens": "256",
-        "tpot_ms_p50": "", "tpot_ms_mean": "", "ttft_ms_mean": "", "output_toks_sec": "", "sanity_flag": "", "quality_tier": "",
-        "notes": ""}  # fmt: skip
+BASE = {
+    "source": "synthetic",
+    "model_id": "Qwen/Qwen3-8B",
+    "quant": "FP8",
+    "runtime": "vllm",
+    "gpu_name": "H100 80GB SXM",
+    "gpu_count": "1",
+    "load_kind": "concurrency",
+    "concurrency": "8",
+    "prompt_tokens": "1024",
+    "output_tokens": "256",
+    "tpot_ms_p50": "",
+    "tpot_ms_mean": "",
+    "ttft_ms_mean": "",
+    "output_toks_sec": "",
+    "sanity_flag": "",
+    "quality_tier": "",
+    "notes": "",
+}
 
 
 @pytest.fixture(autouse=True)
 def fake(monkeypatch):
-    monkeypatch.setattr(core.estimate, "numbers", lambda scenario, *, strict=True: {"tpot": 0.010, "ttft": 0.2, "output_rate": 500.0})
+    monkeypatch.setattr(
+        core.estimate, "numbers", lambda scenario, *, strict=True: {"tpot": 0.010, "ttft": 0.2, "output_rate": 500.0}
+    )
     predict._estimated.cache_clear()
     yield
     predict._estimated.cache_clear()
@@ -87,7 +112,10 @@ def test_counts_tell_what_happened_to_every_row(tmp_path):
 
 
 def test_summary_and_worst_slices(tmp_path):
-    rows = [{"tpot_ms_p50": str(10 / f), "source": s} for s, f in (("good", 1.0), ("good", 1.1), ("bad", 3.0), ("bad", 3.0), ("rare", 9.0))]
+    rows = [
+        {"tpot_ms_p50": str(10 / f), "source": s}
+        for s, f in (("good", 1.0), ("good", 1.1), ("bad", 3.0), ("bad", 3.0), ("rare", 9.0))
+    ]
     errors = analytic_errors(table(tmp_path, rows))
     by = summary(errors, ["source"]).set_index("source")
     assert by.loc["bad", "n"] == 2 and by.loc["bad", "median"] == pytest.approx(2.0)
