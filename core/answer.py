@@ -16,6 +16,7 @@ Feasibility = Literal["in_vram", "with_offload", "insufficient_memory"]
 BOUNDS = {
     "weight_bandwidth": "memory bandwidth (weights)",
     "kv_bandwidth": "memory bandwidth (KV cache)",
+    "activation_bandwidth": "memory bandwidth (activations)",
     "compute": "compute",
     "interconnect": "interconnect",
     "host_memory": "host memory (offloaded weights)",

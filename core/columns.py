@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from core.catalog import hardware, links, models, quants, runtimes
-from core.catalog.assumptions import assume
+from core.catalog.assumptions import assume, runtimes_named
 from core.catalog.files import source
 from core.catalog.hardware import Device
 from core.catalog.kernels import kernel
@@ -142,7 +142,8 @@ def _or(found: Quantity | None, otherwise: Quantity) -> Quantity:
 
 def _facts(setting: Setting, device: Device, backend: str) -> dict[str, Any]:
     return {
-        "runtime": setting.engine,
+        "runtime": setting.runtime.id if setting.runtime.id in runtimes_named() else setting.engine,
+        "prompts_in_chunks": setting.runtime.chunked_prefill,
         "audience": setting.runtime.audience,
         "engine": setting.runtime.engine,
         "backend": backend,
@@ -298,7 +299,7 @@ def columns(setting: Setting) -> Columns:
         layers=_config("layers", ir.layers, "", ir.id),
         hidden=_config("hidden size", ir.hidden, "", ir.id),
         vocab=_config("vocabulary", ir.vocab, "", ir.id),
-        heads=_config("attention heads", ir.blocks[0].attention.heads, "", ir.id),
+        heads=_config("attention heads", max(b.attention.heads for b in ir.blocks), "", ir.id),
         inner=_config("widest feed-forward", max(b.mlp.intermediate for b in ir.blocks), "", ir.id),
         weights=bytes_by,
         elements=elements_by,
@@ -330,6 +331,7 @@ def columns(setting: Setting) -> Columns:
         step_overhead=assume("step_overhead", **facts),
         sequence_overhead=assume("sequence_overhead", **facts),
         request_overhead=assume("request_overhead", **facts),
+        bunching=assume("bunching", **facts),
         fragmentation=assume("fragmentation", **facts),
         # machine
         **_flags(setting),

@@ -26,6 +26,7 @@ from core.formulas.activations import (
     slots_bytes,
 )
 from core.formulas.kv_cache import kv_bytes, tokens_held
+from core.formulas.ops import state_bytes
 from core.plan import Plan
 from core.quantity import Quantity, leaf, total, value
 
@@ -77,6 +78,12 @@ def cache_of_sequence(plan: Plan, c: Columns, context: Any, name: str) -> Any:
     parts = []
     for block in plan.blocks:
         kind = block.block.attention.kind
+        if kind == "none":
+            continue
+        if kind == "linear":
+            parts.append(state_bytes(sequences=1.0, state=block.state, element_size=block.state_size, layers=block.count,
+                                     named=f"state of {block.block.name}"))  # fmt: skip
+            continue
         bounded = kind in ("sliding", "chunked")
         window = block.window
         if bounded:

@@ -17,8 +17,12 @@ from core.formulas.ops import (
     attention_flop,
     chunked_pairs,
     distinct_experts,
+    elementwise_bytes,
     linear_flop,
     share,
+    state_bytes,
+    state_flop,
+    state_traffic,
     touched_bytes,
 )
 from core.formulas.roofline import (
@@ -174,6 +178,27 @@ class _Times:
         else:
             self.ops.append(self.op("attention", b, b.count, flop, read, compute, memory, on_device, "kv_bandwidth"))
 
+    def recurrent(self, b: BlockShare) -> None:
+        """A mixer with constant state: prompts are computed in chunks, decoding reads and writes each sequence's state."""
+        c, g, w = self.c, self.c.gpu, self.work
+        flop = state_flop(tokens=self.tokens, state=b.state, layers=b.count)
+        sequences = solved("states touched", value(w.batch) + value(w.prompts) / np.maximum(value(w.chunks), 1), "",
+                           "decoding sequences and prompts", c.tp)  # fmt: skip
+        held = state_bytes(sequences=sequences, state=b.state, element_size=b.state_size, layers=b.count, named="states touched")
+        moved = state_traffic(held=held)
+        peak = self.peak(Columns(peak=g.attention_peak, name=g.name))
+        compute = compute_time(flop=flop, peak=peak, efficiency=g.attention_efficiency, tokens=1.0, half=0.0)
+        memory = memory_time(bytes_moved=moved, bandwidth=g.bandwidth, efficiency=g.weights_efficiency)
+        time = bound_time(compute=compute, memory=memory, named="recurrent mixer")
+        self.ops.append(self.op("recurrent mixer", b, b.count, flop, moved, compute, memory, time, "kv_bandwidth"))
+
+    def elementwise(self, b: BlockShare) -> None:
+        """What passes through memory between the matrix multiplications: little in decode, a fifth of a long prompt."""
+        c, g = self.c, self.c.gpu
+        moved = elementwise_bytes(tokens=self.tokens, hidden=c.hidden, inner=b.inner, element_size=c.act_size, layers=b.count)
+        time = memory_time(bytes_moved=moved, bandwidth=g.bandwidth, efficiency=g.weights_efficiency, named="activations")
+        self.ops.append(self.op("activations", b, b.count, 0.0, moved, 0.0, time, time, "activation_bandwidth"))
+
     def communication(self, b: BlockShare) -> None:
         """Two all-reduces a layer under tensor parallel, dispatch and combine under expert parallel, the ring under context parallel."""
         c = self.c
@@ -237,15 +262,21 @@ class _Times:
     def step(self, name: str) -> Step:
         c, w = self.c, self.work
         for b in self.plan.blocks:
-            self.linear("attention projections", b, b.attention_elements, b.attention_bytes)
-            if self.prefill:
-                self.attention_prefill(b)
-            if self.decode:
-                self.attention_decode(b)
-            if _any(value(b.mlp_bytes)):
+            if _any(value(b.attention_bytes)):
+                self.linear("attention projections", b, b.attention_elements, b.attention_bytes)
+            kind = b.block.attention.kind
+            if kind == "linear":
+                self.recurrent(b)
+            elif kind != "none":
+                if self.prefill:
+                    self.attention_prefill(b)
+                if self.decode:
+                    self.attention_decode(b)
+            if b.block.mlp.kind != "none" and _any(value(b.mlp_bytes)):
                 self.linear("feed-forward", b, b.mlp_elements, b.mlp_bytes)
             if b.block.mlp.kind == "moe":
                 self.linear("experts", b, b.expert_elements, b.expert_bytes, experts=True)
+            self.elementwise(b)
             self.communication(b)
         # Only the last token of a prompt is turned into logits.
         rows = value(w.batch) + value(w.prompts) / np.maximum(value(w.chunks), 1)

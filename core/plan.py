@@ -23,9 +23,9 @@ def broken_rules(ir: ModelIR, tp: int, pp: int, ep: int, dp: int) -> list[str]:
     broken = []
     for block in ir.blocks:
         attention, mlp = block.attention, block.mlp
-        if attention.heads % tp:
+        if attention.kind != "none" and attention.heads % tp:
             broken.append(f"tensor parallel {tp} must divide the {attention.heads} attention heads")
-        if attention.kind != "mla" and attention.kv_heads % tp and tp % attention.kv_heads:
+        if attention.kind not in ("mla", "linear", "none") and attention.kv_heads % tp and tp % attention.kv_heads:
             broken.append(f"tensor parallel {tp} must divide the {attention.kv_heads} KV heads or be a multiple of them")
         if mlp.kind == "dense" and mlp.intermediate % tp:
             broken.append(f"tensor parallel {tp} must divide the feed-forward width {mlp.intermediate}")
@@ -110,6 +110,9 @@ class BlockShare:
     value_width: float
     decode_key_width: float  # MLA decodes absorbed: against the latent
     decode_value_width: float
+    state: Any  # elements of recurrent state of one sequence, per layer
+    state_size: float  # bytes of one
+    inner: Any  # widths of activations between the feed-forward's matrices, all experts of a token
 
 
 @dataclass(slots=True)
@@ -144,9 +147,9 @@ def make_plan(ir: ModelIR, c: Columns) -> Plan:
         def held(kind: str, group: str, shard: str, where: str = block.name) -> Any:
             return getattr(c, kind).get((where, group, shard))
 
-        kv_rank = kv_heads_per_rank(kv_heads=config("KV heads", attention.kv_heads), tp=c.tp)
+        kv_rank = kv_heads_per_rank(kv_heads=config("KV heads", max(attention.kv_heads, 1)), tp=c.tp)
 
-        def on_rank(kind: str, group: str, label: str, *, kv_rank: Any = kv_rank, kv: int = attention.kv_heads) -> Any:
+        def on_rank(kind: str, group: str, label: str, *, kv_rank: Any = kv_rank, kv: int = max(attention.kv_heads, 1)) -> Any:
             parts = []
             cut = share if kind == "elements" else bytes_share
             for shard in ("heads", "columns", "vocab"):
@@ -168,6 +171,8 @@ def make_plan(ir: ModelIR, c: Columns) -> Plan:
         if attention.kind == "mla":
             per_token = latent_elements(latent=config("latent", attention.kv_lora_rank), rope=config("rope width", attention.rope_head_dim))
             decode_widths = (attention.kv_lora_rank + attention.rope_head_dim, attention.kv_lora_rank)
+        elif attention.kind in ("linear", "none"):
+            per_token, decode_widths = config("cache elements", 0.0), (0, 0)
         else:
             per_token = kv_elements(
                 kv_heads=kv_rank,
@@ -195,6 +200,9 @@ def make_plan(ir: ModelIR, c: Columns) -> Plan:
                 value_width=float(attention.v_head_dim),
                 decode_key_width=float(decode_widths[0]),
                 decode_value_width=float(decode_widths[1]),
+                state=share(whole=config("recurrent state", attention.state_elements), parts=c.tp),
+                state_size=attention.state_bytes_each,
+                inner=share(whole=config("inner width", mlp.intermediate * max(mlp.top_k, 1) + mlp.shared_intermediate), parts=c.tp),
             )
         )
         assert (mlp.kind == "moe") == (not _is_zero(blocks[-1].expert_bytes)), f"experts of {ir.id} have no tensors"

@@ -17,17 +17,21 @@ from core.formulas.collectives import pipeline_time
 from core.formulas.queueing import (
     added_time,
     admission_wait,
+    bunched_wait,
     batch_rate,
     chunk_count,
     closed_rate,
     first_token_time,
+    longer,
     open_wait,
     prefill_residence,
     prompt_rate,
     request_latency,
+    step_in_progress,
     time_per_token,
     token_rate,
     utilisation,
+    waited,
 )
 from core.memory import Fit, _like, mean_context, pick, solved
 from core.phases import Work, step_time
@@ -208,7 +212,10 @@ def serve(plan: Plan, c: Columns, fit: Fit, arrival: Arrival, batch: Any, residu
             queue = prefill_residence(service=own, users=seats, rate=rate, residence=residence, named="prefill with its queue")
             admission = admission_wait(users=solved("users of a rank", load.users, "", "users ÷ data parallel", c.tp),
                                        batch=seats, rate=rate, named="wait for a place")  # fmt: skip
-            waiting = total([admission, _minus(queue, own)], "waiting")
+            wave = bunched_wait(service=own, users=seats, bunching=c.bunching, named="wait in a bunch of prompts")
+            others = longer(a=waited(residence=queue, service=own), b=wave, named="wait for other prompts")
+            half_step = step_in_progress(step=decode.time, named="step in progress")
+            waiting = total([admission, others, pick(alone, nothing, half_step)], "waiting")
         ttft = first_token_time(wait=waiting, prefill=own, fixed=c.request_overhead, named="TTFT")
     latency = request_latency(first_token=ttft, per_token=tpot, output=output, named="latency")
     everyone = _like_count(c, load, arrival)
@@ -232,12 +239,6 @@ def serve(plan: Plan, c: Columns, fit: Fit, arrival: Arrival, batch: Any, residu
         decode_rate=token_rate(per_token=tpot, named="decode rate"),
         output_rate=output_rate, total_rate=total_rate, batch=batch_q, wait=waiting, own=own, residual=residual, load=asked,
     )  # fmt: skip
-
-
-def _minus(a: Any, b: Any) -> Any:
-    from core.formulas.queueing import waited
-
-    return waited(residence=a, service=b)
 
 
 def _like_count(c: Columns, load: _Load, arrival: Arrival) -> Any:

@@ -25,6 +25,11 @@ class Row(CatalogRecord):
     when: dict[str, str | bool | list[str]] = Field(default_factory=dict)
     note: str | None = None
 
+    @property
+    def weight(self) -> int:
+        """How particular the row is. What is said of a runtime outweighs what is said of a kind of device."""
+        return len(self.when) + 2 * ("runtime" in self.when)
+
     def holds(self, facts: dict[str, Any]) -> bool:
         return all(
             facts.get(key) in wanted if isinstance(wanted, list) else facts.get(key) == wanted
@@ -58,7 +63,7 @@ def _choose(name: str, facts: tuple[tuple[str, Any], ...]) -> Quantity:
     known = dict(facts)
     best: Row | None = None
     for row in entry.rows:
-        if row.holds(known) and (best is None or len(row.when) >= len(best.when)):
+        if row.holds(known) and (best is None or row.weight >= best.weight):
             best = row
     if best is None:
         raise CatalogError(f"No row of assumption '{name}' holds for {known}; add a row without conditions.")
@@ -70,3 +75,14 @@ def _choose(name: str, facts: tuple[tuple[str, Any], ...]) -> Quantity:
 def assume(name: str, **facts: Any) -> Quantity:
     """The assumed value for these conditions, as a cited leaf in base units. Raises CatalogError for an unknown name."""
     return _choose(name, tuple(sorted(facts.items())))
+
+
+@functools.cache
+def runtimes_named() -> frozenset[str]:
+    """Runtimes about which some row says something."""
+    named: set[str] = set()
+    for entry in assumptions().values():
+        for row in entry.rows:
+            wanted = row.when.get("runtime", [])
+            named.update(wanted if isinstance(wanted, list) else [str(wanted)])
+    return frozenset(named)

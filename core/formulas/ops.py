@@ -83,3 +83,27 @@ def arithmetic_intensity(*, flop: Flop, bytes_moved: Bytes) -> Intensity:
 def scaled_pairs(*, pairs: Count, times: Count) -> Count:
     """Pairs over several sequences and layers."""
     return pairs * times
+
+
+@formula("yang2024", eq="sec. 3")
+def state_flop(*, tokens: Tokens, state: Count, layers: Count) -> Flop:
+    """A recurrent mixer reads, corrects and writes its state for each token: three multiply-adds per element."""
+    return 6 * tokens * state * layers
+
+
+@formula("definition")
+def state_bytes(*, sequences: Count, state: Count, element_size: Bytes, layers: Count) -> Bytes:
+    """Recurrent state of the sequences: constant, whatever the context."""
+    return sequences * state * element_size * layers
+
+
+@formula("definition")
+def state_traffic(*, held: Bytes) -> Bytes:
+    """A step reads and writes every state once."""
+    return 2 * held
+
+
+@formula("elementwise-count")
+def elementwise_bytes(*, tokens: Tokens, hidden: Count, inner: Count, element_size: Bytes, layers: Count) -> Bytes:
+    """Activations that norms, residuals, rotations and gates read and write between the matrix multiplications of a layer."""
+    return tokens * (12 * hidden + 4 * inner) * element_size * layers

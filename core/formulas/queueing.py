@@ -39,6 +39,24 @@ def prefill_residence(*, service: Seconds, users: Count, rate: Rate, residence: 
 
 
 @formula("definition")
+def bunched_wait(*, service: Seconds, users: Count, bunching: Count) -> Seconds:
+    """Mean wait where the users of a closed loop ask in bunches: answers of like length end together, and prompts queue up."""
+    return bunching * (users - 1) * service
+
+
+@formula("definition")
+def step_in_progress(*, step: Seconds) -> Seconds:
+    """A request that arrives at any time waits for half of the step in progress."""
+    return step / 2
+
+
+@formula("definition")
+def longer(*, a: Seconds, b: Seconds) -> Seconds:
+    """The longer of two waits."""
+    return np.maximum(a, b)
+
+
+@formula("definition")
 def admission_wait(*, users: Count, batch: Count, rate: Rate) -> Seconds:
     """Wait for a place in the batch when more ask than memory or the sequence limit admits."""
     return np.maximum(users - batch, 0.0) / rate
