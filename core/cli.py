@@ -1,0 +1,254 @@
+"""The command line: the same functions as the pages, from a terminal.
+
+Nothing heavy is imported before a command needs it: `roofcast --help` and `roofcast models` answer at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from core.cli_options import asks, read_scenario
+from core.errors import RoofcastError
+
+QUIT = 130  # what shells expect after Ctrl-C
+
+
+class _Group(TyperGroup):
+    """Turns what a user may cause into one sentence and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except RoofcastError as error:
+            typer.echo(f"roofcast: {error}", err=True)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(QUIT) from None
+        except BrokenPipeError:
+            # The reader has gone, as in `roofcast models | head`; Python's last flush must not complain either.
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+    help="Predicts whether a model fits a machine, how fast it runs for how many users, and what holds it back.",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Text = Annotated[str, typer.Argument(help="What to look for; without it everything is listed.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            typer.echo(f"roofcast {version('roofcast')}")
+        except PackageNotFoundError:
+            typer.echo("roofcast (not installed)")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    pass
+
+
+def _print_json(found: Any) -> None:
+    import json
+
+    typer.echo(json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+@app.command()
+@asks
+def estimate(knobs: dict[str, Any], json: Json = False) -> None:
+    """Does it fit, how fast is it, and what holds it back?
+
+    roofcast estimate --model "llama 3.1 8b" --gpu "RTX 4090" --quant Q4_K_M --context 8192
+    """
+    asked = read_scenario(knobs)
+    from core.estimate import estimate as answer
+
+    found = answer(asked)
+    if json:
+        from core.response import response
+
+        _print_json(response(found))
+    else:
+        from core.cli_show import show_estimate
+
+        show_estimate(found)
+
+
+@app.command()
+@asks
+def explain(
+    knobs: dict[str, Any],
+    number: Annotated[str, typer.Option(help="Which number; a wrong name lists them.")] = "decode_rate",
+    depth: Annotated[int, typer.Option(help="How many levels to show.", min=1)] = 12,
+) -> None:
+    """Shows how a number came about: every formula as it ran, down to the sources.
+
+    roofcast explain --model "llama 3.1 8b" --gpu "RTX 4090" --number kv_cache
+    """
+    asked = read_scenario(knobs)
+    from core.cli_show import number_named
+    from core.estimate import estimate as answer
+    from core.quantity import explain as tree
+
+    typer.echo(tree(number_named(answer(asked), number), depth))
+
+
+@app.command()
+def models(text: Text = "", json: Json = False) -> None:
+    """Lists and searches the models."""
+    from core import cli_lists
+
+    _listed(cli_lists.models(text), text, "model", json)
+
+
+@app.command()
+def hardware(text: Text = "", json: Json = False) -> None:
+    """Lists and searches devices and shipped machines."""
+    from core import cli_lists
+
+    devices, systems = cli_lists.devices(text), cli_lists.systems(text)
+    if json:
+        _print_json({"devices": [d.record for d in devices], "systems": [s.record for s in systems]})
+        return
+    if devices or not systems:
+        _listed(devices, text, "device", json)
+    if systems:
+        typer.echo("\nShipped machines (--system)" if devices else "Shipped machines (--system)")
+        _listed(systems, text, "machine", json)
+
+
+@app.command()
+def runtimes(text: Text = "", json: Json = False) -> None:
+    """Lists and searches the runtimes."""
+    from core import cli_lists
+
+    _listed(cli_lists.runtimes(text), text, "runtime", json)
+
+
+@app.command()
+def quants(text: Text = "", json: Json = False) -> None:
+    """Lists and searches the quantisations."""
+    from core import cli_lists
+
+    _listed(cli_lists.quants(text), text, "quantisation", json)
+
+
+def _listed(found: list[Any], text: str, what: str, json: bool) -> None:
+    from core.cli_lists import table
+    from core.errors import CatalogError
+
+    if json:
+        _print_json([entry.record for entry in found])
+    elif found:
+        typer.echo(table(found))
+    else:
+        raise CatalogError(f"No {what} in the catalog is called anything like '{text}'.")
+
+
+@app.command()
+def predict(
+    runs: Annotated[Path, typer.Argument(help="A CSV file of runs in the corpus's columns, plain or gzipped.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the rows and predictions go (.csv, .csv.gz).")],
+) -> None:
+    """Predicts every run of a file: its rows come back with pred_<metric>_p50 and error beside them."""
+    from core.cli_show import working
+    from core.predict import predict_file
+
+    with working(f"Predicting {runs.name}"):
+        summary = predict_file(runs, out)
+    typer.echo(f"{summary.predicted:,} of {summary.rows:,} rows predicted; written to {out}.")
+    for sentence, count in list(summary.errors.items())[:10]:
+        typer.echo(f"{count:>7,}  {sentence}")
+    if len(summary.errors) > 10:
+        typer.echo(f"         … and {len(summary.errors) - 10:,} more reasons, in the column error.")
+
+
+@app.command()
+def validate(
+    runs: Annotated[Path, typer.Option("--runs", help="A CSV file of measured runs, plain or gzipped.")],
+    analytic: Annotated[bool, typer.Option("--analytic", help="Judge the analytic estimate, uncorrected.")] = False,
+    json: Json = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables as Markdown.")] = False,
+) -> None:
+    """Holds the estimates against measured runs: median error by source, runtime, device class and metric."""
+    if not analytic:
+        from core.errors import RunError
+
+        raise RunError("Only the analytic estimate can be validated so far; say so with --analytic.")
+    from core.cli_show import show_report, working
+    from core.validate import analytic_report
+
+    with working(f"Estimating the runs of {runs.name}"):
+        report = analytic_report(runs)
+    if json:
+        from core.response import finite
+
+        _print_json(finite(report))
+    else:
+        show_report(report, markdown=markdown)
+
+
+@app.command("app", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def start(ctx: typer.Context) -> None:
+    """Starts the pages in a browser; further options go to Streamlit, such as --server.port 8600."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / "app.py").is_file():
+        from core.errors import CatalogError
+
+        raise CatalogError("The pages are not installed here; start them from a checkout with `pip install -e .`.")
+    command = [sys.executable, "-m", "streamlit", "run", str(root / "app.py"), *ctx.args]
+    os.chdir(root)  # where .streamlit/config.toml stands
+    if os.name == "posix":
+        os.execv(sys.executable, command)  # the server takes this process's place, and its signals
+    raise typer.Exit(subprocess.call(command))
+
+
+def main() -> None:
+    """What the console script runs: no traceback reaches a user."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without "µ" gets "?" instead of an error
+    warnings.simplefilter("ignore", RuntimeWarning)  # of unknown numbers in arrays: the answer says "unknown" itself
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(QUIT)
+    except Exception as error:
+        if os.environ.get("ROOFCAST_DEBUG"):
+            raise
+        typer.echo(
+            f"roofcast: This is a fault of Roofcast, not yours ({type(error).__name__}: {error}). "
+            "Run it again with ROOFCAST_DEBUG=1 and report what it prints.",
+            err=True,
+        )
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
