@@ -186,7 +186,7 @@ def find_model(*names: str) -> Match:
             return Match(target[0], "alias", note)
     shown = " / ".join(f"'{name}'" for name in dict.fromkeys(given))
     raise RunError(
-        f"No model {shown} in the catalog, and none known to have the same geometry; give a Hugging Face id that is in it."
+        f"No model {shown} in the catalog, and none known to have its geometry; give a Hugging Face id that is in it."
     )
 
 
