@@ -319,7 +319,7 @@ def columns(setting: Setting) -> Columns:
         max_context=_user("context", float("nan") if deploy.max_context is None else deploy.max_context, "tok"),
         fraction=knob("memory fraction", deploy.memory_fraction, "", "memory_fraction"),
         block_tokens=_or(runtime.get("block_tokens", **at), _constant("KV block", 1.0, "tok")),
-        context_memory=_or(runtime.get("context_memory", **at), zero),
+        context_memory=zero if setting.on_cpu else _or(runtime.get("context_memory", **at), zero),
         non_torch=_or(runtime.get("non_torch_memory", **at), zero),
         graph_memory=_or(runtime.get("graph_memory", **at) if setting.graphs else None, zero),
         activation_memory=_or(runtime.get("activation_memory", **at), zero),

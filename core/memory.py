@@ -127,10 +127,9 @@ def fit(plan: Plan, c: Columns) -> Fit:
         "context shared by all sequences", slot_context * slots, "tok", "one buffer for all sequences", c.users
     )
     shared = cache_of_sequence(plan, c, upfront_tokens, "KV cache of the shared buffer")
-    batch = solved("sequences at once", np.minimum(users_each, slots), "", "users, up to the runtime's limit", c.users)
     kv_slots = slots_bytes(sequences=slots_q, bytes_each=per_sequence, named="KV cache of all slots")
-    kv_now = slots_bytes(sequences=batch, bytes_each=per_sequence, named="KV cache of the users")
-    kv_all = pick(c.upfront, pick(c.unified_kv, shared, kv_slots), kv_now)
+    kv_upfront = pick(c.unified_kv, shared, kv_slots)
+    wanted = np.minimum(users_each, slots)
 
     step_tokens = pick(c.micro_batches, c.micro_batch, c.token_budget)
     activations = pick(
@@ -147,7 +146,8 @@ def fit(plan: Plan, c: Columns) -> Fit:
 
     limit = c.device_memory
     overhead = value(activations) + value(c.context_memory) + value(c.non_torch) + value(c.graph_memory)
-    gpu_layers, on_cpu = _offload(plan, c, value(kv_all), overhead)
+    laid_out = np.where(np.asarray(c.upfront) > 0, value(kv_upfront), wanted * value(per_sequence))
+    gpu_layers, on_cpu = _offload(plan, c, laid_out, overhead)
     layers = value(c.layers)
     moe_layers = sum(b.count for b in plan.blocks if b.block.mlp.kind == "moe")
     host_layers = 1 - gpu_layers / layers
@@ -171,11 +171,8 @@ def fit(plan: Plan, c: Columns) -> Fit:
     all_away = np.asarray(gpu_layers) <= 0
     head = pick(_scalar(all_away.astype(float)), nothing, plan.head_bytes)
     weights = fullest_stage(layer_bytes=device_layers, layers=c.layers, stages=c.pp, head=head, embedding=table, named="weights")
-    kv_here = fullest_share(amount=held_here(amount=kv_all, elsewhere=away), layers=c.layers, stages=c.pp, named="KV cache")
     kv_sequence = fullest_share(amount=held_here(amount=per_sequence, elsewhere=away), layers=c.layers, stages=c.pp,
                                 named="KV cache of one sequence")  # fmt: skip
-    fragments = lost_to_fragments(amount=total([weights, kv_here], "weights and cache"), share=c.fragmentation, named="fragmentation")
-
     fixed = tuple(
         Part(name, amount, when)  # type: ignore[arg-type]
         for name, amount, when in (
@@ -186,12 +183,8 @@ def fit(plan: Plan, c: Columns) -> Fit:
         )
         if np.any(np.asarray(value(amount)) > 0)
     )
-    # llama.cpp allocates its compute buffers at the start; servers reach their activation peak in full steps only.
     lasting = [p.amount for p in fixed if p.when == "now"]
-    needed_parts = [weights, kv_here, *lasting, fragments]
     base = total([weights, *lasting], "weights and fixed parts")
-    needed = total([*needed_parts, *([activations] if not isinstance(c.buffered, np.ndarray) and c.buffered else [])], "needed now")
-    peak = total([*needed_parts, activations], "transient peak")
     engine_limit = fraction_of(whole=limit, fraction=c.fraction, named="what the engine takes of the card")
     with_activations = total([base, activations], "weights, fixed parts and activations")
     pool = pick(
@@ -203,6 +196,20 @@ def fit(plan: Plan, c: Columns) -> Fit:
             cache_pool(limit=limit, used=with_activations, named="room for KV cache"),
         ),
     )
+    # A pool takes as many of the users as it holds, one at least: the others wait, they do not overflow it.
+    held = np.minimum(wanted, np.maximum(np.floor(value(pool) / np.maximum(value(kv_sequence), 1.0)), 1.0))
+    batch = solved("sequences at once", _scalar(np.where(np.asarray(c.pooled) > 0, held, wanted)), "",
+                   "users, up to the runtime's limit and what a pool holds", c.users)  # fmt: skip
+    kv_now = slots_bytes(sequences=batch, bytes_each=per_sequence, named="KV cache of the users")
+    kv_all = pick(c.upfront, kv_upfront, kv_now)
+    kv_here = fullest_share(amount=held_here(amount=kv_all, elsewhere=away), layers=c.layers, stages=c.pp, named="KV cache")
+    # Inside a reserved pool blocks are handed out whole and nothing is lost between them.
+    in_pieces = pick(c.pooled, weights, total([weights, kv_here], "weights and cache"))
+    fragments = pick(c.pooled, nothing, lost_to_fragments(amount=in_pieces, share=c.fragmentation, named="fragmentation"))
+    # llama.cpp allocates its compute buffers at the start; servers reach their activation peak in full steps only.
+    needed_parts = [weights, kv_here, *lasting, fragments]
+    needed = total([*needed_parts, *([activations] if not isinstance(c.buffered, np.ndarray) and c.buffered else [])], "needed now")
+    peak = total([*needed_parts, activations], "transient peak")
     taken = pick(
         c.pooled,
         pick(c.of_free, total([with_activations, pool], "engine will take"), engine_limit),
@@ -229,7 +236,8 @@ def fit(plan: Plan, c: Columns) -> Fit:
     )
     host_needed = total([p.amount for p in host_parts], "needed in host memory") if host_parts else nothing
     host_limit = fraction_of(whole=c.host_memory, fraction=c.host_budget, named="usable host memory")
-    parts = (Part("weights", weights), Part("KV cache", kv_here), *fixed, Part("fragmentation", fragments))
+    lost = () if isinstance(c.pooled, float) and c.pooled else (Part("fragmentation", fragments),)
+    parts = (Part("weights", weights), Part("KV cache", kv_here), *fixed, *lost)
     return Fit(
         weights=weights, kv_sequence=kv_sequence, slots=slots, slot_context=slot_context, kv_needed=kv_here, pool=pool,
         activations=activations, fixed=fixed, needed=needed, taken=taken, peak=peak, limit=limit, headroom=headroom,
