@@ -131,7 +131,8 @@ def _read(cells: tuple[str, ...]) -> Run:
         "ram_gb": cell.number("ram_gb", 0.01, 1e5),
         "runtime": engine.id,
         "backend": _backend(cell, device, engine, assumed),
-        "runtime_version": _version(cell, assumed),
+        "runtime_version": _version(cell),
+        "runtime_date": _date(cell, assumed),
         "flash_attention": cell.flag("flash_attn"),
         "token_budget": cell.whole("max_num_batched_tokens", 1) or cell.whole("n_batch", 1),
         "micro_batch": cell.whole("n_ubatch", 1),
@@ -211,16 +212,21 @@ def _backend(cell: _Cells, device: Device, engine: Runtime, assumed: list[str]) 
     return named
 
 
-def _version(cell: _Cells, assumed: list[str]) -> str | None:
+def _version(cell: _Cells) -> str | None:
     # Numbers in paper ids and launch flags are no versions.
-    text = re.sub(r"\(paper[^)]*\)|arXiv:\S+|\b(?:gpu|max)-[a-z-]+[ =][\d.]+", "", cell.text("runtime_version")).strip()
-    if version_number(text) is not None:
-        return text
-    date = cell.text("run_date")
-    if re.fullmatch(r"20\d\d(-\d\d){0,2}", date):
-        assumed.append("the run names no version: its date stands for it")
-        return date
-    return text or None
+    text = re.sub(r"\(paper[^)]*\)|arXiv:\S+|\b(?:gpu|max)-[a-z-]+[ =][\d.]+", "", cell.text("runtime_version"))
+    return text.strip() or None
+
+
+def _date(cell: _Cells, assumed: list[str]) -> str | None:
+    """The run's date as far as it is written (YYYY[-MM[-DD]]), whose defaults hold where the version says nothing."""
+    version = _version(cell) or ""
+    for text in (cell.text("run_date"), version):
+        if found := re.match(r"20\d{2}(-\d{2}){0,2}$", text):
+            if version_number(version) is None:
+                assumed.append("the run names no version: its date stands for it")
+            return found[0]
+    return None
 
 
 def _gpu_layers(cell: _Cells) -> int | None:

@@ -170,14 +170,14 @@ def test_all_layers_and_some_layers():
 
 
 def test_a_version_is_no_paper_and_no_flag():
-    assert scenario_from_run({**ROW, "runtime_version": "2024 (paper arXiv:2411.00136)"}).runtime_version == "2024"
-    assert (
-        scenario_from_run(
-            {**ROW, "runtime_version": "latest, gpu-memory-utilization 0.80", "run_date": "2026-02"}
-        ).runtime_version
-        == "2026-02"
-    )
-    assert scenario_from_run({**ROW, "runtime_version": "0.19.0", "run_date": "2026-02"}).runtime_version == "0.19.0"
+    def version(**change):
+        scenario = scenario_from_run({**ROW, **change})
+        return scenario.runtime_version, scenario.runtime_date
+
+    assert version(runtime_version="2024 (paper arXiv:2411.00136)") == ("2024", "2024")
+    assert version(runtime_version="gpu-memory-utilization 0.80", run_date="2026-02") == (None, "2026-02")
+    assert version(runtime_version="0.19.0", run_date="2026-02-03") == ("0.19.0", "2026-02-03")
+    assert version(run_date="2023..2026") == (None, None)
 
 
 def test_what_the_estimate_does_not_cover():
