@@ -196,7 +196,7 @@ class _Times:
         """What passes through memory between the matrix multiplications: little in decode, a fifth of a long prompt."""
         c, g = self.c, self.c.gpu
         moved = elementwise_bytes(tokens=self.tokens, hidden=c.hidden, inner=b.inner, element_size=c.act_size, layers=b.count)
-        time = memory_time(bytes_moved=moved, bandwidth=g.bandwidth, efficiency=g.weights_efficiency, named="activations")
+        time = memory_time(bytes_moved=moved, bandwidth=g.bandwidth, efficiency=g.activation_efficiency, named="activations")
         self.ops.append(self.op("activations", b, b.count, 0.0, moved, 0.0, time, time, "activation_bandwidth"))
 
     def communication(self, b: BlockShare) -> None:

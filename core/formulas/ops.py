@@ -106,4 +106,4 @@ def state_traffic(*, held: Bytes) -> Bytes:
 @formula("elementwise-count")
 def elementwise_bytes(*, tokens: Tokens, hidden: Count, inner: Count, element_size: Bytes, layers: Count) -> Bytes:
     """Activations that norms, residuals, rotations and gates read and write between the matrix multiplications of a layer."""
-    return tokens * (12 * hidden + 4 * inner) * element_size * layers
+    return tokens * (8 * hidden + 3 * inner) * element_size * layers
