@@ -183,7 +183,7 @@ def _warnings(setting: Setting, c: Columns, found: Fit, device: Any, served: Ser
         warned.append(Reason("peak_unknown", f"Nobody published the peak of {setting.device.name} that matters here: prefill is unknown."))
     users = float(value(c.users)) / float(value(c.dp))
     cap = min(float(value(found.batch_cap)) if setting.runtime.kv_allocation == "pool" else np.inf, found.slots)
-    if users > cap and setting.scenario.workload.arrival in ("closed", "open"):
+    if users > max(cap, 1) and setting.scenario.workload.arrival in ("closed", "open"):
         warned.append(Reason("users_wait", f"{int(users)} users ask, {int(max(cap, 1))} are served at once; the others wait for a place."))
     if setting.scenario.workload.context > setting.ir.max_context:
         warned.append(Reason("beyond_model_context", f"The context of {setting.scenario.workload.context:,} tokens is beyond the {setting.ir.max_context:,} the model was made for."))
