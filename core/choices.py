@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from typing import Any
 
 from core.catalog import hardware, models, quants, runtimes
@@ -18,13 +19,23 @@ MODEL, DEVICE, RUNTIME = "Llama-3.1-8B-Instruct", "RTX 4090", "llama.cpp"
 
 @functools.cache
 def model_names() -> list[str]:
-    """Every model of the catalog, in alphabetical order."""
-    return sorted(models.models(), key=lambda name: name.rsplit("/", 1)[-1].lower())
+    """Every model of the catalog in alphabetical order, without its organisation where that is clear."""
+    short = Counter(_short(name) for name in models.models())
+    return sorted((_short(name) if short[_short(name)] == 1 else name for name in models.models()), key=str.lower)
+
+
+def _short(name: str) -> str:
+    return name.rsplit("/", 1)[-1]
+
+
+def _listed_model(name: str) -> str:
+    full = models.model(name).id
+    return _short(full) if _short(full) in model_names() else full
 
 
 @functools.cache
 def default_model() -> str:
-    return models.model(MODEL).id
+    return _listed_model(MODEL)
 
 
 @functools.cache
@@ -83,7 +94,8 @@ def quant_names(runtime: str, backend: str | None = None) -> list[str]:
     found = [
         q.id
         for q in quants.quants().values()
-        if "UNKNOWN" not in q.id and any(runtimes.supports(entry, b, q.container, q.kernel_class) for b in backends if b)
+        if "UNKNOWN" not in q.id
+        and any(runtimes.supports(entry, b, q.container, q.kernel_class) for b in backends if b)
     ]
     return [AUTO, *found] if entry.audience == "server" or not found else found
 
@@ -104,7 +116,7 @@ def exact(knob: str, text: str, runtime: str = RUNTIME) -> Any:
     Names may be aliases. Raises RoofcastError, one sentence, for what cannot be meant.
     """
     if knob == "model":
-        return models.model(text).id
+        return _listed_model(text)
     if knob in ("device", "cpu"):
         return AUTO if text == AUTO else hardware.device(text, "cpu" if knob == "cpu" else None).name
     if knob == "profile":

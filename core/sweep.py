@@ -19,7 +19,7 @@ USERS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 @functools.lru_cache(maxsize=128)
 def answer(scenario: Scenario) -> Estimate:
-    """`estimate`, remembered: pages ask again at every click. Raises what `estimate` raises (which is not remembered)."""
+    """`estimate`, remembered: pages ask again at every click. Raises what `estimate` raises."""
     return estimate(scenario)
 
 

@@ -1,4 +1,4 @@
-"""The answer as rows for tables and charts, in the units in which people read them. No new physics: sorting and scaling only."""
+"""The answer as rows for tables and charts, in the units people read. No new physics: sorting and scaling only."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import math
 from typing import Any
 
 from core.answer import BOUNDS, Estimate, Memory, Phase
-from core.quantity import Quantity, value
+from core.catalog.files import source
+from core.formulas.activations import sequences_that_fit
+from core.quantity import Quantity, leaf, value
 from core.units import GIB, TFLOP, show
 
 # A part's place in the memory bar: what is held, what comes and goes, what the engine sets aside.
 WHEN = {"now": "needed now", "peak": "transient peak", "reserved": "engine will take"}
+SET_ASIDE = "set aside by the engine"  # what it takes beyond what this load needs, most of it for more cache
 KINDS = {
     "datasheet": "datasheet",
     "model_config": "model's config",
@@ -40,6 +43,9 @@ def memory_rows(memory: Memory) -> list[Row]:
                 continue
             rows.append({"part": part.name, "when": WHEN[when], "start": at, "end": at + amount, "GiB": amount})
             at += amount
+    rest = number(memory.taken) / GIB - at
+    if rest > 0.005 * memory_limit(memory):
+        rows.append({"part": SET_ASIDE, "when": WHEN["reserved"], "start": at, "end": at + rest, "GiB": rest})
     return rows
 
 
@@ -58,12 +64,23 @@ def memory_summary(memory: Memory) -> list[Row]:
     """The three sums, the limit and what is left, each a cited number."""
     return [
         {"name": "Needed now", "number": memory.needed, "help": "What this load holds while it runs."},
-        {"name": "Engine will take", "number": memory.taken,
-         "help": "What the engine claims at start. Servers such as vLLM take a fixed share of the card whatever the model needs."},
-        {"name": "Transient peak", "number": memory.peak, "help": "The most that is held for a moment, while a prompt is read."},
+        {
+            "name": "Engine will take",
+            "number": memory.taken,
+            "help": "What the engine claims at start. Servers take a fixed share of the card whatever the model needs.",
+        },
+        {
+            "name": "Transient peak",
+            "number": memory.peak,
+            "help": "The most that is held for a moment, while a prompt is read.",
+        },
         {"name": "Limit", "number": memory.limit, "help": "What programs can use of this memory."},
-        {"name": "Headroom", "number": memory.headroom, "help": "The limit less the larger of needed and peak. Negative: short."},
-    ]  # fmt: skip
+        {
+            "name": "Headroom",
+            "number": memory.headroom,
+            "help": "The limit less the larger of needed and peak. Negative: short.",
+        },
+    ]
 
 
 def part_rows(memory: Memory) -> list[Row]:
@@ -80,18 +97,51 @@ def part_rows(memory: Memory) -> list[Row]:
     ]
 
 
+def bound_names() -> list[str]:
+    """Everything that can hold a phase back, as `share_rows` writes it."""
+    return ["Fixed costs" if key == "overhead" else text[0].upper() + text[1:] for key, text in BOUNDS.items()]
+
+
+def limit_rows(estimate: Estimate) -> list[Row]:
+    """What would still fit beside the load: each a cited number."""
+    limits = estimate.limits
+    pool, each = limits.get("kv_pool"), limits.get("kv_per_sequence")
+    rows: list[Row] = [
+        {
+            "name": "Longest context for these users",
+            "number": _searched("longest context", limits["max_context"], "tok"),
+        },
+        {"name": "Tokens the KV cache can hold", "number": _searched("tokens of cache", limits["kv_tokens"], "tok")},
+    ]
+    if isinstance(pool, Quantity) and isinstance(each, Quantity) and number(each) > 0:
+        most = sequences_that_fit(pool=pool, bytes_each=each, named="sequences with this context")
+        rows.insert(1, {"name": "Most users with this context", "number": most})
+    return rows
+
+
+def _searched(name: str, amount: Any, unit: str) -> Any:
+    if isinstance(amount, Quantity):
+        return amount
+    return leaf(
+        name,
+        float(amount),
+        unit,
+        "solved",
+        source("solved", note="searched for with the memory formulas of this scenario"),
+    )
+
+
 def share_rows(estimate: Estimate) -> list[Row]:
     """What holds back each phase, in percent; each phase sums to 100."""
     rows: list[Row] = []
     phases = {"Each next token": estimate.decode.step.shares(), "First token": dict(estimate.first_token_shares)}
     for phase, shares in phases.items():
         at = 0.0
-        for order, key in enumerate(BOUNDS):
+        for key, name in zip(BOUNDS, bound_names(), strict=True):
             share = 100 * float(shares.get(key, 0.0))
             if not share > 0.05:
                 continue
-            rows.append({"phase": phase, "bound": key, "what": BOUNDS[key][0].upper() + BOUNDS[key][1:], "order": order,
-                         "share": share, "start": at, "end": at + share})  # fmt: skip
+            rows.append({"phase": phase, "bound": key, "what": name, "share": share, "start": at, "end": at + share})
             at += share
     return rows
 
@@ -107,57 +157,68 @@ def _peak_and_bandwidth(phase: Phase) -> tuple[float, float]:
 
 
 def roofline(estimate: Estimate) -> dict[str, list[Row]]:
-    """The roofline plot: "roofs" (points of each roof's line) and "phases" (where this scenario's phases stand).
+    """The roofline plot: "roofs" (points of each line) with labels ("peaks", "slopes"), and "phases".
 
     Empty lists where peak or bandwidth is unknown.
     """
     phases: list[Row] = []
     limits: dict[str, tuple[float, float]] = {}
-    for name, phase in (("Prefill (reading the prompt)", estimate.prefill), ("Decode (writing the answer)", estimate.decode)):
+    for name, phase in (
+        ("Prefill (reading the prompt)", estimate.prefill),
+        ("Decode (writing the answer)", estimate.decode),
+    ):
         peak, bandwidth = _peak_and_bandwidth(phase)
         time, intensity = number(phase.step.time), number(phase.intensity)
         if not (peak > 0 and bandwidth > 0 and time > 0 and intensity > 0 and math.isfinite(time)):
             continue
         limits[f"{show(peak, 'FLOP/s')} and {show(bandwidth, 'B/s')}"] = (peak, bandwidth)
-        phases.append({
-            "phase": name,
-            "intensity": intensity,
-            "tflops": number(phase.flop) / time / TFLOP,
-            "roof": min(peak, bandwidth * intensity) / TFLOP,
-            "ridge": peak / bandwidth,
-            "side": "limited by compute" if intensity > peak / bandwidth else "limited by memory",
-        })  # fmt: skip
+        phases.append(
+            {
+                "phase": name,
+                "intensity": intensity,
+                "tflops": number(phase.flop) / time / TFLOP,
+                "roof": min(peak, bandwidth * intensity) / TFLOP,
+                "ridge": peak / bandwidth,
+                "side": "limited by compute" if intensity > peak / bandwidth else "limited by memory",
+            }
+        )
     if not phases:
-        return {"roofs": [], "phases": []}
+        return {"roofs": [], "phases": [], "peaks": [], "slopes": []}
     low = min([0.25, *(p["intensity"] / 4 for p in phases)])
-    high = max(p["ridge"] for p in phases) * 16
-    high = max([high, *(p["intensity"] * 3 for p in phases)])
-    roofs = [
-        {"roof": name, "intensity": x, "tflops": min(peak, bandwidth * x) / TFLOP}
-        for name, (peak, bandwidth) in limits.items()
-        for x in (low, peak / bandwidth, high)
-    ]
-    return {"roofs": roofs, "phases": phases}
+    high = max(16 * max(p["ridge"] for p in phases), *(3 * p["intensity"] for p in phases))
+    roofs, labels = [], []
+    for name, (peak, bandwidth) in limits.items():
+        roofs += [
+            {"roof": name, "intensity": x, "tflops": min(peak, bandwidth * x) / TFLOP}
+            for x in (low, peak / bandwidth, high)
+        ]
+        labels.append({"intensity": high, "tflops": peak / TFLOP, "text": f"compute: {show(peak, 'FLOP/s')}"})
+    bandwidths = dict.fromkeys(bandwidth for _, bandwidth in limits.values())
+    slopes = [{"intensity": low, "tflops": b * low / TFLOP, "text": f"memory: {show(b, 'B/s')}"} for b in bandwidths]
+    return {"roofs": roofs, "phases": phases, "peaks": labels, "slopes": slopes}
 
 
 def assumption_rows(estimate: Estimate) -> list[Row]:
     """Every assumption, guess and choice of the user's below the shown numbers: its value, range and source."""
     rows = []
-    for leaf in estimate.assumptions():
-        source = leaf.source
-        low, high = (source.low, source.high) if source else (None, None)
-        guess = bool(source and source.guess)
-        amount = number(leaf)
+    for found in estimate.assumptions():
+        cited, unit, amount = found.source, found.unit, number(found)
+        low, high = (cited.low, cited.high) if cited else (None, None)
+        guess = bool(cited and cited.guess)
         if math.isnan(amount):
             continue
-        rows.append({
-            "What": leaf.name,
-            "Value": show(amount, leaf.unit),
-            "Plausible range": f"{show(low, leaf.unit)} – {show(high, leaf.unit)}" if low is not None and high is not None else "",
-            "Kind": "guess" if guess and leaf.kind != "user" else KINDS.get(leaf.kind or "", ""),
-            "Source": source.title if source else "",
-            "Note": (source.note or "") if source else "",
-        })  # fmt: skip
+        rows.append(
+            {
+                "What": found.name,
+                "Value": show(amount, unit),
+                "Plausible range": f"{show(low, unit)} – {show(high, unit)}"
+                if low is not None and high is not None
+                else "",
+                "Kind": "guess" if guess and found.kind != "user" else KINDS.get(found.kind or "", ""),
+                "Source": cited.title if cited else "",
+                "Note": (cited.note or "") if cited else "",
+            }
+        )
     return sorted(rows, key=lambda row: (row["Kind"] != "guess", row["Kind"] == "you", row["What"]))
 
 

@@ -54,7 +54,17 @@ class Level:
 def amount(x: Any, unit: str = "") -> str:
     """A value with its unit; an array by its length."""
     bare = value(x)
-    return show(float(bare), unit, 4) if np.ndim(bare) == 0 else f"{np.size(bare)} values"
+    if np.ndim(bare) > 0:
+        return f"{np.size(bare)} values"
+    number = float(bare)
+    if unit in ("", "tok") and number == round(number) and abs(number) < 1e15:
+        return f"{number:,.0f} {unit}".rstrip()
+    return show(number, unit, 4)
+
+
+def title(name: str) -> str:
+    """A name for people: formulas are named as functions are."""
+    return name.replace("_", " ") if name.isidentifier() else name
 
 
 def at(root: Quantity, path: Sequence[str]) -> Quantity:
@@ -70,12 +80,12 @@ def at(root: Quantity, path: Sequence[str]) -> Quantity:
 
 def _line(key: str, child: Any, whole: float | None) -> Line:
     if not isinstance(child, Quantity):
-        return Line(key, key, amount(child), "number", False, "", None, False)
+        return Line(key, title(key), amount(child), "number", False, "", None, False)
     share = float(value(child)) / whole if whole and np.ndim(child.value) == 0 else None
     source = child.source
     return Line(
         key=key,
-        name=child.name,
+        name=title(child.name),
         shown=amount(child, child.unit),
         kind="" if child.formula else KINDS.get(child.kind or "", ""),
         guess=bool(source and source.guess),
@@ -88,7 +98,9 @@ def _line(key: str, child: Any, whole: float | None) -> Line:
 def _with_numbers(node: Quantity) -> str:
     """The formula's text with every input replaced by its value."""
     assert node.formula is not None
-    given = {key: amount(child, child.unit if isinstance(child, Quantity) else "") for key, child in node.inputs.items()}
+    given = {
+        key: amount(child, child.unit if isinstance(child, Quantity) else "") for key, child in node.inputs.items()
+    }
     names = "|".join(re.escape(key) for key in sorted(given, key=len, reverse=True))
     return re.sub(rf"\b({names})\b", lambda match: given[match[1]], node.formula.text) if names else ""
 
@@ -114,7 +126,7 @@ def level(node: Quantity) -> Level:
         if source.default is not None and not math.isnan(source.default):
             default = show(source.default, node.unit)
     return Level(
-        name=node.name,
+        name=title(node.name),
         shown=amount(node, node.unit),
         meaning=found.meaning if found else "",
         formula="" if found is None else "the sum of its parts" if is_sum else found.text,

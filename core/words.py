@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 from core.answer import BOUNDS, Estimate
@@ -36,10 +37,8 @@ def model_name(name: str) -> str:
 
 def device_name(name: str) -> str:
     """A device's name as people say it."""
-    try:
+    with contextlib.suppress(CatalogError):
         name = device(name).name
-    except CatalogError:
-        pass
     for word in ("NVIDIA ", "GeForce "):
         name = name.removeprefix(word)
     return name
@@ -97,12 +96,13 @@ def answer_sentence(estimate: Estimate) -> str:
 
 def _speed(estimate: Estimate) -> str:
     rate, first, whole = (estimate.metric(name) for name in ("decode_rate", "ttft", "output_rate"))
-    users = estimate.scenario.workload.concurrency
+    load = estimate.scenario.workload
+    many = load.concurrency > 1 or load.arrival == "open"
     if math.isnan(rate) and math.isnan(first):
         return "its speed is unknown, for nobody published what the device reaches"
-    each = " for each user" if users > 1 else ""
+    each = " for each user" if many else ""
     parts = [f"{show(rate, 'tok/s')}{each}" if not math.isnan(rate) else "an unknown speed of writing"]
-    if users > 1 and not math.isnan(whole):
+    if many and not math.isnan(whole):
         parts[0] += f" ({show(whole, 'tok/s')} in all)"
     if math.isinf(first):
         parts.append("more asked than it can serve, so the queue grows without end")

@@ -1,0 +1,23 @@
+"""Your hardware: will this model fit this machine, how fast will it be, and what holds it back?"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.errors import RoofcastError
+from core.sweep import answer
+from pages.shared import details, first_screen, words
+from pages.shared.controls import scenario_controls, show_notices
+
+try:
+    scenario = scenario_controls()
+    found = answer(scenario)
+except RoofcastError as error:
+    show_notices()
+    st.info(str(error))
+    st.stop()
+
+show_notices()
+st.html(words.SMALL_SCREEN)
+first_screen.draw(found)
+details.draw(found)

@@ -1,0 +1,12 @@
+"""The frame around every page: the script that the server runs."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from pages.shared.style import apply_style
+
+st.set_page_config(page_title="Roofcast", layout="wide", initial_sidebar_state="auto")
+apply_style()
+page = st.navigation([st.Page("estimate.py", title="Your hardware", default=True)], position="hidden")
+page.run()

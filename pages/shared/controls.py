@@ -1,0 +1,261 @@
+"""The form: every control is bound to the address under the scenario's own name, so that an address is a scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import streamlit as st
+
+from core import choices
+from core.choices import AUTO, CUSTOM
+from core.errors import RoofcastError
+from core.scenario import Scenario, from_flat
+from pages.shared import knobs
+from pages.shared.knobs import Knob
+from pages.shared.words import ABOUT, escape
+
+ARRIVALS = {"closed": "Users at once", "open": "Requests/s"}
+SPLITS = {AUTO: "auto", "layer": "by layer", "tensor": "within layers"}
+
+
+def scenario_controls() -> Scenario:
+    """Draw the form and return its scenario. Raises RoofcastError for a combination that cannot be asked."""
+    _read_link()
+    given: dict[str, Any] = {}
+    with st.sidebar:
+        st.markdown("### Roofcast")
+        st.caption(ABOUT)
+        _model(given)
+        _machine(given)
+        _runtime(given)
+        _load(given)
+        _advanced(given)
+    return from_flat({key: item for key, item in given.items() if item not in (AUTO, CUSTOM)})
+
+
+def show_notices() -> None:
+    """Say what was wrong with the address that this session was opened with: one sentence each."""
+    notices = [escape(notice) for notice in st.session_state.get("_link_notices", [])]
+    if notices:
+        st.warning("\n".join(f"- {notice}" for notice in notices) if len(notices) > 1 else notices[0])
+
+
+def apply(changes: Mapping[str, Any]) -> None:
+    """Set controls from code (a button's callback); None empties a number or takes a list back to "auto"."""
+    for key, item in changes.items():
+        st.session_state[key] = (AUTO if key in knobs.LISTS else None) if item is None else item
+
+
+# ---------------------------------------------------------------- the address
+
+
+def _read_link() -> None:
+    """Once a session, before any control is bound: make the address's values exact, and note what cannot be meant."""
+    if "_link_notices" in st.session_state:
+        return
+    asked = {key: text for key, text in st.query_params.to_dict().items() if not key.startswith("embed")}
+    kept, notices = _exact_link(asked)
+    st.session_state["_link_notices"] = notices
+    if kept != asked:
+        # Bound controls read the address when they are first drawn: correct it first, then start over.
+        st.query_params.from_dict(kept)
+        st.rerun()
+
+
+def _exact_link(asked: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    kept: dict[str, str] = {}
+    notices: list[str] = []
+    runtime = choices.RUNTIME
+    known = {*knobs.LISTS, *knobs.SWITCHES, *knobs.NUMBERS, knobs.VIEW}
+    for key in sorted(asked, key=lambda k: k != "runtime"):
+        text = asked[key]
+        if key not in known:
+            notices.append(f"The link sets “{key}”, which is no control of this page; it was ignored.")
+            continue
+        try:
+            kept[key] = _exact(key, text, runtime)
+        except RoofcastError as error:
+            notices.append(f"The link's “{key}” was ignored: {error}")
+            continue
+        if key == "runtime":
+            runtime = kept[key]
+    if "profile" in kept and kept["profile"] != CUSTOM and "device" not in kept:
+        kept |= {key: f"{item}" for key, item in choices.profile_knobs(kept["profile"]).items()} | kept
+    return kept, notices
+
+
+def _exact(key: str, text: str, runtime: str) -> str:
+    if key == knobs.VIEW:
+        return text
+    if key == "arrival":
+        found = {name: title for name, title in ARRIVALS.items() if text in (name, title)}
+        return next(iter(found.values()), ARRIVALS["closed"])
+    if key == "split":
+        return next((title for name, title in SPLITS.items() if text in (name, title)), SPLITS[AUTO])
+    if key == "request_rate_per_s" and not text:
+        return ""
+    item = choices.exact(key, text, runtime)
+    return str(item).lower() if isinstance(item, bool) else f"{item}"
+
+
+# ---------------------------------------------------------------- controls
+
+
+def _choose(label: str, options: list[str], default: str, key: str, **more: Any) -> str:
+    """A searchable list. A value that the list no longer has falls back to the default, also in the address."""
+    if key in st.session_state and st.session_state[key] not in options:
+        st.session_state[key] = default
+    picked = st.selectbox(label, options, index=options.index(default), key=key, bind="query-params", **more)
+    return default if picked is None else picked
+
+
+def _number(knob: Knob, given: dict[str, Any], **more: Any) -> None:
+    given[knob.key] = st.number_input(
+        knob.label,
+        knob.low,
+        knob.high,
+        knob.default,
+        knob.step,
+        key=knob.key,
+        bind="query-params",
+        help=knob.help,
+        placeholder=AUTO,
+        format="%g" if isinstance(knob.low, float) else None,
+        **more,
+    )
+
+
+def _numbers(listed: Iterable[Knob], given: dict[str, Any]) -> None:
+    for knob in listed:
+        _number(knob, given)
+
+
+def _model(given: dict[str, Any]) -> None:
+    given["model"] = _choose(
+        "Model",
+        choices.model_names(),
+        choices.default_model(),
+        "model",
+        help="Type to search. Instruction-tuned and base versions of a model behave alike here.",
+    )
+
+
+def _machine(given: dict[str, Any]) -> None:
+    given["profile"] = _choose(
+        "Machine",
+        choices.profile_names(),
+        CUSTOM,
+        "profile",
+        on_change=_profile_changed,
+        help="A machine as shipped, with its CPU, RAM and links; or your own, put together below.",
+    )
+    left, right = st.columns([2.6, 1])
+    with left:
+        given["device"] = _choose(
+            "Device",
+            choices.device_names(),
+            choices.default_device(),
+            "device",
+            on_change=_device_changed,
+            help="Graphics card, accelerator or, for a run without one, a CPU. Type to search.",
+        )
+    with right:
+        _number(knobs.COUNT, given)
+    _number(knobs.RAM, given)
+
+
+def _profile_changed() -> None:
+    if st.session_state["profile"] != CUSTOM:
+        apply(choices.profile_knobs(st.session_state["profile"]))
+
+
+def _device_changed() -> None:
+    st.session_state["profile"] = CUSTOM
+
+
+def _runtime(given: dict[str, Any]) -> None:
+    left, right = st.columns(2)
+    with left:
+        given["runtime"] = _choose(
+            "Runtime",
+            choices.runtime_names(),
+            choices.RUNTIME,
+            "runtime",
+            help="The program that runs the model.",
+        )
+    backend = choices.suiting_backend(given["runtime"], given["device"])
+    with right:
+        given["quant"] = _choose(
+            "Quantisation",
+            choices.quant_names(given["runtime"], backend),
+            choices.default_quant(given["runtime"], backend),
+            "quant",
+            help="How many bits store a weight: fewer are smaller and faster, with some loss of quality. "
+            "Only what this runtime runs is listed; “auto” takes the weights as published.",
+        )
+
+
+def _load(given: dict[str, Any]) -> None:
+    left, right = st.columns(2)
+    with left:
+        _number(knobs.PROMPT, given)
+    with right:
+        _number(knobs.OUTPUT, given)
+    arrival = st.segmented_control(
+        "Load",
+        list(ARRIVALS),
+        default="closed",
+        required=True,
+        format_func=ARRIVALS.__getitem__,
+        key="arrival",
+        bind="query-params",
+        help="A fixed number of users who each wait for their answer, or requests that keep arriving.",
+    )
+    given["arrival"] = arrival or "closed"
+    if given["arrival"] == "open":
+        _number(knobs.RATE, given)
+        given["request_rate_per_s"] = given["request_rate_per_s"] or knobs.RATE.default
+    else:
+        _number(knobs.USERS, given)
+
+
+def _advanced(given: dict[str, Any]) -> None:
+    with st.expander("Cache and batching"):
+        given["kv_dtype"] = _choose(
+            "KV cache type",
+            choices.kv_names(given["runtime"]),
+            AUTO,
+            "kv_dtype",
+            help="How keys and values of past tokens are stored. Smaller types leave room for more users or context.",
+        )
+        _numbers(knobs.CACHE, given)
+        given["flash_attention"] = st.toggle(
+            "Flash attention",
+            True,
+            key="flash_attention",
+            bind="query-params",
+            help="Attention without writing the score matrix to memory. Off only for old hardware.",
+        )
+    with st.expander("Layout over devices"):
+        given["backend"] = _choose(
+            "Backend",
+            choices.backend_names(given["runtime"]),
+            AUTO,
+            "backend",
+            help="The programming interface the runtime was built for.",
+        )
+        given["split"] = st.selectbox(
+            "Split over devices",
+            list(SPLITS),
+            format_func=SPLITS.__getitem__,
+            key="split",
+            bind="query-params",
+            help="Whole layers on each device, or every layer cut over all of them.",
+        )
+        _numbers((*knobs.LAYOUT, *knobs.OFFLOAD), given)
+    with st.expander("What I know of my machine"):
+        given["cpu"] = _choose("CPU", choices.cpu_names(), AUTO, "cpu", help="Computes what stays in host memory.")
+        _numbers(knobs.MACHINE, given)
+    with st.expander("Prices"):
+        _numbers(knobs.COSTS, given)

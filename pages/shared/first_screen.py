@@ -1,0 +1,118 @@
+"""The answer: a sentence, the numbers that matter, the memory against its limit, what holds it back."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core import nearest, tables, words
+from core.answer import Estimate, Memory
+from core.quantity import value
+from core.scenario import Scenario
+from core.units import show
+from pages.shared import charts, controls, number
+from pages.shared import words as texts
+
+_COLOURS = {"in_vram": "green", "with_offload": "orange", "insufficient_memory": "red"}
+
+
+def draw(estimate: Estimate) -> None:
+    """The first screen for one answer; where it does not fit, what is short and what would fit."""
+    with st.container(key="answer", gap="small"):
+        st.badge(words.FITS[estimate.feasibility], color=_COLOURS[estimate.feasibility])  # type: ignore[arg-type]
+        st.title(texts.escape(words.answer_sentence(estimate)), anchor=False)
+        for reason in (*estimate.reasons, *(estimate.warnings if estimate.runs else ())):
+            st.markdown(f":gray[{texts.escape(reason.text)}]")
+    if not estimate.runs:
+        _memories(estimate)
+        _nearest(estimate.scenario)
+        return
+    _tiles(estimate)
+    st.caption(f"{texts.LABEL} {texts.CLICK}")
+    left, right = st.columns([1, 1], gap="large")
+    with left:
+        _memories(estimate)
+    with right:
+        rows = tables.share_rows(estimate)
+        if rows:
+            charts.shares(rows, names=tables.bound_names(), key="shares")
+        else:
+            st.caption("What holds it back is unknown, for the times are.")
+
+
+def _tiles(estimate: Estimate) -> None:
+    load = estimate.scenario.workload
+    many = load.concurrency > 1 or load.arrival == "open"
+    shown = {
+        name: show(estimate.metric(name), unit)
+        for name, unit in (("decode_rate", "tok/s"), ("ttft", "s"), ("prefill_rate", "tok/s"), ("output_rate", "tok/s"))
+    }
+    prompt = f"for {load.prompt_tokens:,} prompt tokens"
+    with st.grid(min_column_width=138, gap="medium"):
+        number.tile(
+            "Decode, each user" if many else "Decode speed",
+            estimate.metrics["decode_rate"],
+            shown["decode_rate"],
+            key="decode",
+            note=f"{show(estimate.metric('tpot'), 's')} each token",
+            help=texts.DECODE,
+        )
+        number.tile(
+            "First token (TTFT)", estimate.metrics["ttft"], shown["ttft"], key="ttft", note=prompt, help=texts.TTFT
+        )
+        number.tile(
+            "Prefill speed",
+            estimate.metrics["prefill_rate"],
+            shown["prefill_rate"],
+            key="prefill",
+            note=f"answered in {show(estimate.metric('latency'), 's')}",
+            help=texts.PREFILL,
+        )
+        users = f"{estimate.metric('batch'):,.0f} answered together" if many else "one user"
+        number.tile(
+            "All users together",
+            estimate.metrics["output_rate"],
+            shown["output_rate"],
+            key="output",
+            note=users,
+            help=texts.TOTAL,
+        )
+        memory = estimate.device
+        number.tile(
+            "Memory, each" if estimate.scenario.system.count > 1 else "Memory",
+            memory.peak,
+            show(float(value(memory.peak)), "B"),
+            key="memory",
+            note=f"of {show(float(value(memory.limit)), 'B')}",
+            help=texts.MEMORY,
+        )
+
+
+def _memories(estimate: Estimate) -> None:
+    _memory(estimate.device, "device")
+    host = estimate.host
+    if host is not None and (estimate.feasibility == "with_offload" or not host.fits):
+        _memory(host, "host")
+
+
+def _memory(memory: Memory, key: str) -> None:
+    title = f"Memory of {words.device_name(memory.name)}" if memory.place == "device" else "Host memory"
+    charts.memory_bar(
+        tables.memory_rows(memory),
+        limit=tables.memory_limit(memory),
+        limit_text=f"limit {show(float(value(memory.limit)), 'B')}",
+        scale=tables.memory_scale(memory),
+        title=title,
+        key=f"memory-{key}",
+    )
+
+
+def _nearest(scenario: Scenario) -> None:
+    st.subheader(texts.NEAREST, anchor=False)
+    with st.spinner("Trying what would fit …"):
+        found = nearest.nearest_fits(scenario)
+    if not found:
+        st.caption("Nothing near fits: the model is far too large for this machine.")
+    for index, option in enumerate(found):
+        with st.container(border=True, horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+            st.markdown(f"**{texts.escape(option.change)}**  \n:gray[{texts.escape(option.outcome)}]")
+            st.button("Show this", key=f"nearest-{index}", on_click=controls.apply, args=(option.knobs,))

@@ -1,0 +1,194 @@
+"""The numbers of the form: what each is called, what it means, and its bounds. Keys are the scenario's own names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+TOKENS = 100_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """One number of the form. `default` None shows an empty field: the runtime's, the model's or the machine's."""
+
+    key: str
+    label: str
+    help: str
+    low: Any
+    high: Any
+    default: Any = None
+    step: Any = 1
+
+
+COUNT = Knob("count", "Count", "Number of these devices in the machine or the cluster.", 1, 4096, 1)
+RAM = Knob(
+    "ram_gb",
+    "RAM, GB",
+    "The host's memory. What does not fit on the device may be held here. On a Mac or another "
+    "machine with unified memory: all of it.",
+    0.5,
+    100_000.0,
+    None,
+    8.0,
+)
+PROMPT = Knob(
+    "prompt_tokens",
+    "Prompt tokens",
+    "What is read before the answer starts. A token is about ¾ of an English word.",
+    1,
+    TOKENS,
+    512,
+    128,
+)
+OUTPUT = Knob("output_tokens", "Answer tokens", "What the model writes.", 1, TOKENS, 128, 64)
+USERS = Knob("concurrency", "Users at once", "Each asks again as soon as the answer is complete.", 1, 1_000_000, 1)
+RATE = Knob(
+    "request_rate_per_s",
+    "Requests per second",
+    "Requests arrive at random at this mean rate, however busy the machine is.",
+    0.0001,
+    1_000_000.0,
+    1.0,
+    0.5,
+)
+
+LAYOUT = (
+    Knob(
+        "tp",
+        "Tensor parallel (TP)",
+        "Every layer is cut over this many devices: faster, with an exchange in each layer.",
+        1,
+        4096,
+    ),
+    Knob("pp", "Pipeline parallel (PP)", "The layers are dealt out over this many devices, one stage each.", 1, 4096),
+    Knob("dp", "Data parallel (DP)", "Copies of the model side by side, each serving a share of the users.", 1, 4096),
+    Knob(
+        "ep",
+        "Expert parallel (EP)",
+        "A mixture-of-experts model's experts are dealt out over this many devices.",
+        1,
+        4096,
+    ),
+)
+OFFLOAD = (
+    Knob(
+        "gpu_layers", "Layers on the device", "The other layers stay in host memory. Empty: as many as fit.", 0, 10_000
+    ),
+    Knob(
+        "experts_on_cpu",
+        "Layers with experts on the CPU",
+        "Only the experts of these layers stay in host memory.",
+        0,
+        10_000,
+    ),
+)
+CACHE = (
+    Knob(
+        "context_depth",
+        "Tokens cached before",
+        "What is already in each conversation's cache when the prompt comes.",
+        0,
+        TOKENS,
+        0,
+        512,
+    ),
+    Knob(
+        "prefix_cached_tokens",
+        "Prompt tokens found in the prefix cache",
+        "These need not be read again.",
+        0,
+        TOKENS,
+        0,
+        128,
+    ),
+    Knob(
+        "max_context",
+        "Longest context",
+        "The context with which the runtime is started. Empty: what this load needs, or the runtime's own.",
+        1,
+        TOKENS,
+        None,
+        1024,
+    ),
+    Knob("max_sequences", "Most sequences at once", "More wait in a queue.", 1, 1_000_000),
+    Knob(
+        "token_budget",
+        "Token budget of a step",
+        "Tokens that one step may process: max_num_batched_tokens in vLLM, batch size in llama.cpp.",
+        1,
+        TOKENS,
+        None,
+        256,
+    ),
+    Knob(
+        "micro_batch",
+        "Micro-batch",
+        "Tokens processed together within a step (llama.cpp: ubatch).",
+        1,
+        TOKENS,
+        None,
+        128,
+    ),
+    Knob(
+        "memory_fraction",
+        "Memory fraction",
+        "The share of the card that a server takes at start.",
+        0.01,
+        1.0,
+        None,
+        0.05,
+    ),
+)
+MACHINE = (
+    Knob(
+        "device_memory_gib",
+        "Device memory, GiB",
+        "What programs can use on one device, if you know better than the catalog.",
+        0.1,
+        10_000.0,
+        None,
+        1.0,
+    ),
+    Knob(
+        "device_bandwidth_gb_s",
+        "Device memory bandwidth, GB/s",
+        "If you know better than the catalog.",
+        0.1,
+        100_000.0,
+        None,
+        10.0,
+    ),
+    Knob("ram_bandwidth_gb_s", "RAM bandwidth, GB/s", "All channels together.", 0.1, 100_000.0, None, 10.0),
+    Knob(
+        "pcie_gb_s",
+        "Host link, GB/s",
+        "From the host to one device, one direction: about 25 for PCIe 4.0 with 16 lanes.",
+        0.1,
+        10_000.0,
+        None,
+        1.0,
+    ),
+)
+COSTS = (
+    Knob(
+        "usd_per_h", "Rent, $ per hour", "Of the whole machine. Replaces purchase and electricity.", 0.0, 1e6, None, 0.5
+    ),
+    Knob(
+        "purchase_usd",
+        "Purchase price, $",
+        "Of the whole machine. Empty: the devices' launch prices, where known.",
+        0.0,
+        1e9,
+        None,
+        100.0,
+    ),
+    Knob("electricity_usd_per_kwh", "Electricity, $ per kWh", "Empty: 0.15.", 0.0, 100.0, None, 0.01),
+    Knob("use", "Share of its life in use", "Useful hours over all hours.", 0.01, 1.0, 0.5, 0.05),
+    Knob("life_years", "Life, years", "Over which the purchase is spread.", 0.1, 50.0, 3.0, 0.5),
+)
+
+NUMBERS = {k.key: k for k in (COUNT, RAM, PROMPT, OUTPUT, USERS, RATE, *LAYOUT, *OFFLOAD, *CACHE, *MACHINE, *COSTS)}
+LISTS = ("model", "profile", "device", "runtime", "backend", "quant", "kv_dtype", "cpu", "split", "arrival")
+SWITCHES = ("flash_attention",)
+VIEW = "view"  # which part of the page is open

@@ -1,0 +1,40 @@
+"""The few rules of look that themes cannot say."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+_CSS = """
+<style>
+.block-container, [data-testid="stMainBlockContainer"] { padding-top: 2.6rem; padding-bottom: 4rem; max-width: 1180px; }
+[data-testid="stSidebarContent"] [data-testid="stVerticalBlock"] { gap: 0.7rem; }
+.st-key-answer h1 { font-size: clamp(1.25rem, 0.95rem + 1.35vw, 1.85rem); line-height: 1.32; font-weight: 600;
+  letter-spacing: -0.01em; padding: 0.3rem 0 0.9rem; text-wrap: pretty; overflow-wrap: anywhere; }
+[class*="st-key-tile-"] { gap: 0.1rem !important; }
+[class*="st-key-tile-"] button { padding: 0; min-height: 0; justify-content: flex-start; text-align: left; }
+[class*="st-key-tile-"] button p { font-size: 1.55rem; line-height: 1.25; font-weight: 600; letter-spacing: -0.01em;
+  font-variant-numeric: tabular-nums; text-decoration: underline dotted; text-decoration-thickness: 1.5px;
+  text-underline-offset: 6px;
+  text-decoration-color: color-mix(in srgb, currentColor 35%, transparent); }
+[class*="st-key-tile-"] button:hover p { text-decoration-color: currentColor; }
+[class*="st-key-line-"] button, [class*="st-key-step-"] button { padding: 0; min-height: 0; justify-content: flex-start;
+  text-align: left; }
+[class*="st-key-line-"] button p { font-variant-numeric: tabular-nums; text-decoration: underline dotted;
+  text-underline-offset: 4px; text-decoration-color: color-mix(in srgb, currentColor 35%, transparent); }
+.st-key-explained { gap: 0.35rem !important; }
+.st-key-explained-value p { font-size: 2rem; line-height: 1.25; font-weight: 650; font-variant-numeric: tabular-nums; }
+[class*="st-key-trail"] button { padding: 0; min-height: 0; }
+[class*="st-key-inputs"] { gap: 0.35rem !important; }
+[data-testid="stCode"] pre, [data-testid="stCode"] code { font-size: 0.86rem; }
+.small-screen { display: none; opacity: 0.7; font-size: 0.86rem; }
+@media (max-width: 640px) {
+  .small-screen { display: block; }
+  .block-container, [data-testid="stMainBlockContainer"] { padding-left: 1rem; padding-right: 1rem; padding-top: 4rem; }
+  [class*="st-key-tile-"] button p { font-size: 1.3rem; }
+}
+</style>
+"""
+
+
+def apply_style() -> None:
+    st.html(_CSS)

@@ -1,0 +1,50 @@
+"""The page's longer texts."""
+
+from __future__ import annotations
+
+ABOUT = "Will it fit, how fast, for how many users, and what holds it back?"
+SMALL_SCREEN = '<div class="small-screen">Choose model, machine and load behind » at the top.</div>'
+LABEL = (
+    "**Analytic, uncorrected.** Computed from datasheets and the model's shape, not yet held against measurements. "
+    "Ranges come with the measured correction."
+)
+CLICK = "Click any number to see how it was calculated, down to its sources."
+DECODE = (
+    "How fast the answer is written, once it has begun: tokens a second that one user sees. People read at about 5."
+)
+TTFT = "From asking to the first token: waiting for others, then reading the prompt."
+PREFILL = "How fast the prompt is read. All its tokens go through the model together."
+TOTAL = "Tokens of all users' answers together, a second."
+MEMORY = "What the fullest device holds at its peak, against what programs can use of it."
+ROOFLINE = (
+    "A device can do no more than its arithmetic peak (the flat roof), and no more than its memory can feed it "
+    "(the slope). Left of the dashed ridge memory limits, right of it compute. The distance from a point up to "
+    "the roof is what this runtime is expected to leave unused."
+)
+BY_USERS = "Each user asks again as soon as the answer is complete. The circle marks your scenario."
+BY_PROMPT = (
+    "The prompt grows up to the longest context of the model, one load otherwise unchanged. The circle marks your "
+    "scenario."
+)
+ASSUMPTIONS = (
+    "Everything below the numbers shown that no datasheet states: assumptions with their plausible range, guesses "
+    "that no document backs, and what you set yourself."
+)
+LAUNCH = (
+    "The command that starts the runtime as it was estimated here. Flags that equal the runtime's default are left out."
+)
+MONEY = (
+    "At this load, around the clock for a month of 720 hours. Purchase is spread over the useful hours of the "
+    "machine's life."
+)
+PREVIEW = (
+    "See how fast the answer would appear. The text is fixed and was not written by the model; only its pace is "
+    "the prediction. The preview ends after ten seconds."
+)
+NEAREST = "Nearest things that fit"
+LINK = "The address of this page holds the whole scenario: copy it to share or keep this state."
+
+
+def escape(text: str) -> str:
+    """Text in which Markdown sees no markup."""
+    return "".join(f"\\{letter}" if letter in "\\`*_[]$~:#<>" else letter for letter in text)

@@ -1,0 +1,141 @@
+"""The pages without a browser: they open, answer changes, no link ends in a traceback, numbers explain themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+FRAME = str(Path(__file__).resolve().parents[1] / "pages" / "frame.py")
+
+
+def opened(**query: str) -> AppTest:
+    """The page as a link with this query opens it."""
+    page = AppTest.from_file(FRAME, default_timeout=30)
+    for key, text in query.items():
+        page.query_params[key] = text
+    page.run()
+    assert not page.exception
+    return page
+
+
+def sentence(page: AppTest) -> str:
+    assert not page.exception
+    return page.title[0].value.replace("\\", "")
+
+
+def notices(page: AppTest) -> str:
+    return " ".join(box.value.replace("\\", "") for box in [*page.warning, *page.info])
+
+
+def test_opens_with_the_default() -> None:
+    page = opened()
+    assert sentence(page).startswith("Llama-3.1-8B-Instruct at Q4_K_M fits one RTX 4090 with ")
+    assert "analytic, uncorrected" in " ".join(c.value for c in page.caption).lower()
+    assert not notices(page)
+
+
+def test_another_model_and_more_users() -> None:
+    page = opened()
+    before = sentence(page)
+    page.selectbox("model").select("Qwen3-8B").run()
+    assert sentence(page).startswith("Qwen3-8B at Q4_K_M")
+    page.number_input("concurrency").set_value(8).run()
+    assert "for each user" in sentence(page)
+    assert sentence(page) != before
+
+
+def test_runtime_changes_the_quants() -> None:
+    page = opened()
+    page.selectbox("runtime").select("vLLM").run()
+    assert not page.exception
+    assert "FP8" in page.selectbox("quant").options
+    assert "Q4_K_M" not in page.selectbox("quant").options
+
+
+def test_machine_sets_its_device() -> None:
+    page = opened(profile="dual-4090-epyc")
+    assert page.selectbox("device").value == "GeForce RTX 4090"
+    assert page.number_input("count").value == 2
+    page.selectbox("device").select("GeForce RTX 3090").run()
+    assert page.selectbox("profile").value == "Your own"
+
+
+def test_open_loop() -> None:
+    page = opened(arrival="open", request_rate_per_s="0.5")
+    assert page.number_input("request_rate_per_s").value == 0.5
+    assert sentence(page)
+
+
+def test_not_fitting_is_an_answer() -> None:
+    page = opened(model="Llama-3.3-70B-Instruct", device="RTX 4090", runtime="vllm", quant="FP8")
+    assert "does not fit one RTX 4090" in sentence(page)
+    offers = [button for button in page.button if button.label == "Show this"]
+    assert offers
+    offers[0].click().run()
+    assert "does not fit" not in sentence(page)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "said"),
+    [
+        ("model", "no such model at all", "model"),
+        ("device", "zzz", "zzz"),
+        ("runtime", "zzz", "zzz"),
+        ("quant", "FP7", "FP7"),
+        ("prompt_tokens", "-4", "must be 1 or more"),
+        ("prompt_tokens", "1000000000000", "must be 100000000 or less"),
+        ("tp", "abc", "must be a whole number"),
+        ("memory_fraction", "1.5", "must be 1"),
+        ("flash_attention", "perhaps", "must be true or false"),
+        ("colour", "blue", "no control of this page"),
+    ],
+)
+def test_bad_link_gets_a_sentence(key: str, text: str, said: str) -> None:
+    page = opened(**{key: text})
+    assert said in notices(page)
+    assert sentence(page)
+
+
+def test_link_takes_names_as_people_write_them() -> None:
+    page = opened(model="llama 3.3 70b", device="rtx3090", count="2", quant="q4km", flash_attention="0")
+    assert sentence(page).startswith("Llama-3.3-70B-Instruct at Q4_K_M fits two RTX 3090")
+    assert page.toggle("flash_attention").value is False
+    assert not notices(page)
+
+
+def test_quant_of_another_runtime_is_refused_in_words() -> None:
+    page = opened(runtime="vLLM", quant="Q4_K_M")
+    assert "vLLM does not run Q4_K_M" in notices(page)
+
+
+def test_illegal_split_gets_a_sentence() -> None:
+    page = opened(runtime="vLLM", count="3", tp="3")
+    assert page.info
+    assert not page.title
+
+
+def test_number_explains_itself() -> None:
+    page = opened()
+    page.button("number-decode").click().run()
+    assert not page.exception
+    shown = [block.value for block in page.code]
+    assert any("per_token" in text for text in shown)
+    assert any("[datasheet]" in text for text in shown), "the whole tree is there as text"
+    page.button("step-button-0").click().run()
+    assert not page.exception
+
+
+@pytest.mark.parametrize(
+    "view", ["Users and context", "Roofline", "Memory", "Assumptions", "Run it", "Cost and energy", "Preview"]
+)
+@pytest.mark.parametrize("device", ["RTX 4090", "Raspberry Pi 5 8GB", "Apple M4 Max"])
+def test_every_part_opens(view: str, device: str) -> None:
+    page = opened(view=view, device=device, model="Qwen3-8B")
+    assert sentence(page)
+
+
+def test_launch_flags() -> None:
+    page = opened(view="Run it")
+    assert any(block.value.startswith("llama-server ") for block in page.code)
