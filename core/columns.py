@@ -163,7 +163,7 @@ def _peak(device: Device, names: Sequence[str], share: float = 1.0, cap: float |
         fact = device.fact(_PEAK_FIELDS[name])
         if fact is not None and fact.source is not None:
             amount = fact.value * share if cap is None else min(fact.value * share, cap * TFLOP)
-            return leaf(f"{name.upper()} {fact.name}", amount, "FLOP/s", fact.kind or "datasheet", fact.source)
+            return leaf(fact.name, amount, "FLOP/s", fact.kind or "datasheet", fact.source)
     return _unknown(f"peak of {device.name}", "FLOP/s")
 
 

@@ -26,7 +26,7 @@ from core.formulas.activations import (
     slots_bytes,
 )
 from core.formulas.kv_cache import kv_bytes, tokens_held
-from core.formulas.ops import state_bytes
+from core.formulas.ops import mean_context, state_bytes
 from core.plan import Plan
 from core.quantity import Quantity, leaf, total, value
 
@@ -101,10 +101,9 @@ def _like(amount: float, model: Any, name: str) -> Any:
     return leaf(name, amount, model.unit, "constant", source("nameplate")) if isinstance(model, Quantity) else amount
 
 
-def mean_context(c: Columns) -> Any:
+def context_while_decoding(c: Columns) -> Any:
     """Tokens in a sequence's cache while it decodes, on average."""
-    amount = value(c.depth) + value(c.prompt) + value(c.output) / 2
-    return solved("mean context while decoding", amount, "tok", "tokens cached + prompt + half of the output", c.depth)
+    return mean_context(depth=c.depth, prompt=c.prompt, output=c.output, named="mean context while decoding")
 
 
 def fit(plan: Plan, c: Columns) -> Fit:
@@ -217,7 +216,7 @@ def fit(plan: Plan, c: Columns) -> Fit:
     )
     headroom = bytes_left(limit=pick(c.pooled * (1 - c.of_free), engine_limit, limit), used=peak, named="headroom")
     at_mean = fullest_share(
-        amount=held_here(amount=cache_of_sequence(plan, c, mean_context(c), "KV cache at mean context"), elsewhere=away),
+        amount=held_here(amount=cache_of_sequence(plan, c, context_while_decoding(c), "KV cache at mean context"), elsewhere=away),
         layers=c.layers, stages=c.pp,
     )  # fmt: skip
     room = sequences_that_fit(pool=pool, bytes_each=at_mean, named="sequences that fit")

@@ -16,16 +16,23 @@ from core.formulas.ops import (
     attended_pairs,
     attention_flop,
     chunked_pairs,
+    decode_pairs,
     distinct_experts,
     elementwise_bytes,
+    here,
     linear_flop,
+    sampled_tokens,
     share,
     state_bytes,
     state_flop,
     state_traffic,
+    states_touched,
+    step_pairs,
+    step_tokens,
     touched_bytes,
 )
 from core.formulas.roofline import (
+    arithmetic_time,
     attention_time,
     bandwidth_utilisation,
     bound_time,
@@ -67,8 +74,7 @@ class _Times:
         self.prefill = _any(work.chunk)
         self.decode = _any(work.batch)
         self.split_host = c.host is not None and _any(value(fit.host_experts))
-        amount = value(work.chunk) / value(c.cp) + value(work.batch)
-        self.tokens = solved("tokens in the step", amount, "tok", "prompt tokens on this rank + decoding sequences", c.tp)
+        self.tokens = step_tokens(prompt_part=work.chunk, ranks=c.cp, batch=work.batch, named="tokens in the step")
         self.ops: list[Op] = []
 
     def constant(self, name: str, amount: Any, unit: str = "") -> Any:
@@ -104,9 +110,8 @@ class _Times:
         memory = memory_time(bytes_moved=read, bandwidth=g.bandwidth, efficiency=efficiency)
         on_device = bound_time(compute=compute, memory=memory, named=name)
         if away is not None and self.split_host:
-            host_share = value(away)
-            here = solved("share on devices", 1 - host_share, "", "what is not in host memory", c.tp)
-            self.ops.append(self.op(name, block, layers, flop, read, compute, memory, portion(time=on_device, share=here, named=name), "weight_bandwidth"))
+            stays = portion(time=on_device, share=here(elsewhere=away), named=name)
+            self.ops.append(self.op(name, block, layers, flop, read, compute, memory, stays, "weight_bandwidth"))
             self.offloaded(name, block, flop, read, on_device, away, height)
         else:
             self.ops.append(self.op(name, block, layers, flop, read, compute, memory, on_device, "weight_bandwidth"))
@@ -143,13 +148,11 @@ class _Times:
         c, g, w = self.c, self.c.gpu, self.work
         count = chunked_pairs if b.block.attention.kind == "chunked" else attended_pairs
         pairs_all = count(start=w.start, tokens=w.prompt, window=b.window)
-        each = value(w.prompts) / value(w.chunks) / value(c.cp) * b.count
-        scale = solved("prompts per step × layers", each, "", "sequences ÷ chunks ÷ context parallel × layers", c.tp)
-        pairs = portion_of(pairs_all, scale)
+        pairs = step_pairs(pairs=pairs_all, prompts=w.prompts, chunks=w.chunks, layers=b.count, ranks=c.cp)
         flop = attention_flop(pairs=pairs, heads=b.heads, key_width=b.key_width, value_width=b.value_width)
         time = attention_time(flop=flop, peak=g.attention_peak, efficiency=g.attention_efficiency, length=w.prompt, half=g.attention_half,
                               named="prefill attention")  # fmt: skip
-        read = kv_bytes(tokens=self.work.start, sequences=self.constant("prompts per step", each / b.count), elements=b.kv_elements,
+        read = kv_bytes(tokens=self.work.start, sequences=share(whole=w.prompts, parts=w.chunks), elements=b.kv_elements,
                         element_size=c.kv_size, layers=b.count, split=1.0)  # fmt: skip
         self.ops.append(self.op("attention (prompt)", b, b.count, flop, read, time, 0.0 * value(time), time, "compute"))
 
@@ -158,20 +161,19 @@ class _Times:
         seen = tokens_read(context=w.context, window=b.window)
         read = kv_bytes(tokens=seen, sequences=w.batch, elements=b.kv_elements, element_size=c.kv_size, layers=b.count, split=c.cp,
                         named="KV cache read")  # fmt: skip
-        pairs = portion_of(seen, solved("sequences × layers", value(w.batch) * b.count / value(c.cp), "", "pairs per step", c.tp))
+        pairs = decode_pairs(seen=seen, batch=w.batch, layers=b.count, ranks=c.cp)
         flop = attention_flop(pairs=pairs, heads=b.heads, key_width=b.decode_key_width, value_width=b.decode_value_width)
         memory = kv_time(bytes_moved=read, bandwidth=g.bandwidth, efficiency=g.kv_efficiency, context=seen, half=g.kv_half)
         peak = g.attention_peak
         if np.any(np.isnan(np.asarray(value(peak), dtype=float))):
             peak = self.peak(Columns(peak=peak, name=g.name))
-        compute = compute_time(flop=flop, peak=peak, efficiency=g.decode_attention_efficiency, tokens=1.0, half=0.0)
+        compute = arithmetic_time(flop=flop, peak=peak, efficiency=g.decode_attention_efficiency)
         on_device = bound_time(compute=compute, memory=memory, named="decode attention")
         if self.split_host:
             away = self.fit.host_layers
-            here = solved("share on devices", 1 - value(away), "", "what is not in host memory", c.tp)
             h = c.host
             on_host = kv_time(bytes_moved=read, bandwidth=h.bandwidth, efficiency=h.kv_efficiency, context=seen, half=h.kv_half)
-            self.ops.append(self.op("attention", b, b.count, flop, read, compute, memory, portion(time=on_device, share=here), "kv_bandwidth"))
+            self.ops.append(self.op("attention", b, b.count, flop, read, compute, memory, portion(time=on_device, share=here(elsewhere=away)), "kv_bandwidth"))
             if _any(value(away)):
                 time = portion(time=on_host, share=away, named="attention on the CPU")
                 self.ops.append(self.op("attention (host)", b, 0.0, 0.0, 0.0, time, time, time, "host_memory"))
@@ -182,12 +184,11 @@ class _Times:
         """A mixer with constant state: prompts are computed in chunks, decoding reads and writes each sequence's state."""
         c, g, w = self.c, self.c.gpu, self.work
         flop = state_flop(tokens=self.tokens, state=b.state, layers=b.count)
-        sequences = solved("states touched", value(w.batch) + value(w.prompts) / np.maximum(value(w.chunks), 1), "",
-                           "decoding sequences and prompts", c.tp)  # fmt: skip
+        sequences = states_touched(batch=w.batch, prompts=w.prompts, chunks=w.chunks)
         held = state_bytes(sequences=sequences, state=b.state, element_size=b.state_size, layers=b.count, named="states touched")
         moved = state_traffic(held=held)
         peak = self.peak(Columns(peak=g.attention_peak, name=g.name))
-        compute = compute_time(flop=flop, peak=peak, efficiency=g.attention_efficiency, tokens=1.0, half=0.0)
+        compute = arithmetic_time(flop=flop, peak=peak, efficiency=g.attention_efficiency)
         memory = memory_time(bytes_moved=moved, bandwidth=g.bandwidth, efficiency=g.weights_efficiency)
         time = bound_time(compute=compute, memory=memory, named="recurrent mixer")
         self.ops.append(self.op("recurrent mixer", b, b.count, flop, moved, compute, memory, time, "kv_bandwidth"))
@@ -279,18 +280,10 @@ class _Times:
             self.elementwise(b)
             self.communication(b)
         # Only the last token of a prompt is turned into logits.
-        rows = value(w.batch) + value(w.prompts) / np.maximum(value(w.chunks), 1)
-        sampled = solved("tokens sampled in the step", rows, "tok", "decoding sequences + prompts that end", c.tp)
+        sampled = sampled_tokens(batch=w.batch, prompts=w.prompts, chunks=w.chunks)
         self.linear("output head", None, self.plan.head_elements, self.plan.head_bytes, tokens=sampled)
         self.overheads()
         return Step(name, tuple(self.ops), total([op.time for op in self.ops], name))
-
-
-def portion_of(pairs: Any, scale: Any) -> Any:
-    """Pairs of all sequences and layers of a step."""
-    from core.formulas.ops import scaled_pairs
-
-    return scaled_pairs(pairs=pairs, times=scale)
 
 
 def _any(x: Any) -> bool:

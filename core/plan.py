@@ -140,6 +140,9 @@ def make_plan(ir: ModelIR, c: Columns) -> Plan:
     # with it the experts are spread over the ranks of all replicas.
     expert_ranks = np.where(np.asarray(value(c.ep)) > 1, value(c.tp) * value(c.dp), value(c.tp))
     ranks: Any = leaf("ranks that share the experts", float(expert_ranks), "", "constant", source("nameplate")) if cited else expert_ranks
+    from core.columns import NO_WINDOW
+
+    no_window: Any = leaf("no window", NO_WINDOW, "tok", "constant", source("nameplate", note="full attention: longer than any context")) if cited else NO_WINDOW
     blocks = []
     for block in ir.blocks:
         attention, mlp = block.attention, block.mlp
@@ -180,8 +183,6 @@ def make_plan(ir: ModelIR, c: Columns) -> Plan:
                 value_width=config("value width", attention.v_head_dim),
             )
             decode_widths = (attention.head_dim, attention.v_head_dim)
-        from core.columns import NO_WINDOW
-
         blocks.append(
             BlockShare(
                 block=block,
@@ -195,7 +196,7 @@ def make_plan(ir: ModelIR, c: Columns) -> Plan:
                 norm_bytes=on_rank("weights", "norm", "norm weights"),
                 heads=share(whole=config("attention heads", attention.heads), parts=c.tp),
                 kv_elements=per_token,
-                window=config("window", attention.window if attention.window else NO_WINDOW),
+                window=config("window", attention.window) if attention.window else no_window,
                 key_width=float(attention.head_dim),
                 value_width=float(attention.v_head_dim),
                 decode_key_width=float(decode_widths[0]),

@@ -33,7 +33,7 @@ from core.formulas.queueing import (
     utilisation,
     waited,
 )
-from core.memory import Fit, _like, mean_context, pick, solved
+from core.memory import Fit, _like, context_while_decoding, pick, solved
 from core.phases import Work, step_time
 from core.plan import Plan
 from core.quantity import total, value
@@ -82,7 +82,7 @@ def _load(c: Columns, fit: Fit, arrival: Arrival) -> _Load:
     if arrival == "saturated":
         users = np.minimum(np.maximum(users, 1e5), cap)
     cap = _scalar(cap)
-    return _Load(_scalar(new), value(c.depth) + value(c.cached), value(mean_context(c)), _scalar(users), cap,
+    return _Load(_scalar(new), value(c.depth) + value(c.cached), value(context_while_decoding(c)), _scalar(users), cap,
                  _scalar(np.minimum(users, cap)), value(c.rate) / value(c.dp))  # fmt: skip
 
 
@@ -102,7 +102,7 @@ def _steps(plan: Plan, c: Columns, fit: Fit, load: _Load, batch: Any) -> tuple[S
     """A decode step, a step that also carries a chunk of one prompt, and the chunks of a prompt. `batch` per rank."""
     in_flight = np.where(np.asarray(c.pipelined) > 0, value(c.pp), 1.0)
     together = solved("sequences in a step", _scalar(np.maximum(value(batch) / in_flight, 1.0)), "", "batch ÷ micro-batches in flight", c.tp)
-    context = mean_context(c)
+    context = context_while_decoding(c)
     decode = step_time(plan, c, fit, Work(batch=together, context=context), "decode step")
     new = solved("new prompt tokens", load.new, "tok", "prompt less the cached prefix", c.tp)
     room = solved("prompt tokens a step can carry", _room(c, value(together)), "tok", "token budget less the decoding batch", c.tp)

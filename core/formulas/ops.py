@@ -80,9 +80,45 @@ def arithmetic_intensity(*, flop: Flop, bytes_moved: Bytes) -> Intensity:
 
 
 @formula("definition")
-def scaled_pairs(*, pairs: Count, times: Count) -> Count:
-    """Pairs over several sequences and layers."""
-    return pairs * times
+def step_tokens(*, prompt_part: Tokens, ranks: Count, batch: Count) -> Tokens:
+    """Tokens that one rank pushes through the matrices in a step: its part of the prompts, and one for each decoding sequence."""
+    return prompt_part / ranks + batch
+
+
+@formula("definition")
+def decode_pairs(*, seen: Tokens, batch: Count, layers: Count, ranks: Count) -> Count:
+    """Query-key pairs of a decode step: every sequence's one query against what it sees, in every layer."""
+    return seen * batch * layers / ranks
+
+
+@formula("definition")
+def step_pairs(*, pairs: Count, prompts: Count, chunks: Count, layers: Count, ranks: Count) -> Count:
+    """Query-key pairs of one of the steps that prompts are cut into, in every layer."""
+    return pairs * prompts / chunks * layers / ranks
+
+
+@formula("definition")
+def states_touched(*, batch: Count, prompts: Count, chunks: Count) -> Count:
+    """Recurrent states that a step reads and writes: of decoding sequences and of prompts."""
+    return batch + prompts / chunks
+
+
+@formula("definition")
+def sampled_tokens(*, batch: Count, prompts: Count, chunks: Count) -> Tokens:
+    """Tokens whose logits are computed: decoding sequences, and the last token of prompts that end in this step."""
+    return batch + prompts / chunks
+
+
+@formula("definition")
+def mean_context(*, depth: Tokens, prompt: Tokens, output: Tokens) -> Tokens:
+    """Tokens in a sequence's cache while it decodes, on average: half of the output is written."""
+    return depth + prompt + output / 2
+
+
+@formula("definition")
+def here(*, elsewhere: Count) -> Count:
+    """The share that is not held elsewhere."""
+    return 1 - elsewhere
 
 
 @formula("yang2024", eq="sec. 3")

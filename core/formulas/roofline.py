@@ -21,6 +21,12 @@ def compute_time(*, flop: Flop, peak: FlopRate, efficiency: Count, tokens: Token
 
 
 @formula("williams2009", eq="sec. 3")
+def arithmetic_time(*, flop: Flop, peak: FlopRate, efficiency: Count) -> Seconds:
+    """Time of arithmetic at the achieved share of the peak, whatever the number of tokens."""
+    return flop / (peak * efficiency)
+
+
+@formula("williams2009", eq="sec. 3")
 def memory_time(*, bytes_moved: Bytes, bandwidth: ByteRate, efficiency: Count) -> Seconds:
     """Time to move bytes at the achieved share of the memory bandwidth."""
     return bytes_moved / (bandwidth * efficiency)
