@@ -11,19 +11,29 @@ from typing import Any
 
 import numpy as np
 
-from core.answer import Estimate, Feasibility, Reason
-from core.columns import Columns, Setting, columns, gather, plain, settle
+from core.answer import Estimate
+from core.columns import columns, gather, plain
 from core.formulas.activations import over_devices
-from core.formulas.economics import cost_per_million, cost_per_month, electricity_rate, energy_per_token, power_draw, purchase_rate
+from core.formulas.economics import (
+    cost_per_million,
+    cost_per_month,
+    electricity_rate,
+    energy_per_token,
+    power_draw,
+    purchase_rate,
+)
 from core.ir import ModelIR
 from core.launch import ALL_LAYERS, LaunchKnobs, launch_command
+from core.machine import Columns
 from core.memory import Fit, cache_of_sequence, fit, memories
 from core.phases import phase
 from core.plan import Plan, make_plan
 from core.quantity import Quantity, total, value
 from core.scenario import Arrival, Scenario
 from core.serving import Served, _load, serve, solve_batch
+from core.setting import Setting, settle
 from core.units import GIB, MONTH_HOURS, show
+from core.verdict import feasible, warn
 
 CHUNK = 8192  # candidates per array pass: arrays of this size stay in the cache
 
@@ -108,14 +118,14 @@ def estimate(scenario: Scenario, correction: None = None, *, strict: bool = True
     served = serve(plan, c, found, arrival, batch, residual)
     device, host = memories(found, c, setting.device.name)
     metrics = _metrics(c, found, served, arrival)
-    feasibility, reasons = _class(setting, c, found, device, host)
+    feasibility, reasons = feasible(setting, c, found, device, host)
     return Estimate(
         scenario=scenario,
         resolved=_resolved(setting, c, found),
         ir=setting.ir,
         feasibility=feasibility,
         reasons=tuple(reasons),
-        warnings=tuple(_warnings(setting, c, found, device, served)),
+        warnings=tuple(warn(setting, c, found, device, served)),
         device=device,
         host=host,
         limits=_limits(float(setting.ir.max_context), bare_plan, bare, bare_fit, found),
@@ -142,72 +152,17 @@ def _first_token(served: Served) -> dict[str, float]:
     return {key: part / scale for key, part in shares.items()} if scale else {}
 
 
-def _class(setting: Setting, c: Columns, found: Fit, device: Any, host: Any) -> tuple[Feasibility, list[Reason]]:
-    short = -float(value(device.headroom))
-    name = setting.device.name
-    cards = "the card" if value(c.count) == 1 else f"each of {int(value(c.count))} cards"
-    if setting.on_cpu:
-        cards = "memory"
-    reasons: list[Reason] = []
-    if short > 0:
-        weights = float(value(found.weights))
-        if weights > float(value(device.limit)):
-            reasons.append(Reason("weights_exceed_device", f"The weights take {show(weights, 'B')} on {cards} of {show(float(value(device.limit)), 'B')} ({name}): {show(short, 'B')} too much in all."))
-        elif value(found.pool) is not None and float(value(found.pool)) <= 0:
-            reasons.append(Reason("no_room_for_cache", f"Weights and buffers leave no room for the KV cache on {name}: {show(short, 'B')} short."))
-        else:
-            reasons.append(Reason("kv_exceeds_device", f"The KV cache of this context and these users needs {show(short, 'B')} more than {name} has."))
-    if host is not None and not host.fits:
-        reasons.append(Reason("host_memory_short", f"What does not fit the devices needs {show(float(value(host.needed)), 'B')} of host memory, but {show(float(value(host.limit)), 'B')} of it can be used."))
-    pooled_short = setting.runtime.kv_allocation == "pool" and float(value(found.batch_cap)) < 1
-    if pooled_short and not reasons:
-        reasons.append(Reason("kv_exceeds_pool", "Not even one sequence of this length fits the KV cache."))
-    # A server only queues when its pool is full: users beyond it wait, nothing fails.
-    waits = setting.runtime.kv_allocation == "pool" and not pooled_short and reasons and reasons[0].code == "kv_exceeds_device"
-    if reasons and not waits:
-        return "insufficient_memory", reasons
-    if host is not None and float(value(found.host_experts)) > 0:
-        layers, experts = int(setting.ir.layers - value(found.gpu_layers)), int(value(found.experts_on_cpu))
-        what = f"the experts of {experts} layers" if experts and not layers else f"{layers} of {setting.ir.layers} layers"
-        return "with_offload", [Reason("offloaded", f"It does not fit {cards} whole: {what} stay in host memory.")]
-    return "in_vram", []
-
-
-def _warnings(setting: Setting, c: Columns, found: Fit, device: Any, served: Served) -> list[Reason]:
-    warned: list[Reason] = []
-    limit = float(value(device.limit))
-    used = float(value(device.peak))
-    if limit and 0.9 < used / limit <= 1 and setting.runtime.kv_allocation != "pool":
-        warned.append(Reason("above_90_percent", f"Memory is {used / limit:.0%} full at its peak; other programs on the machine may tip it over."))
-    if np.isnan(float(value(c.gpu.peak))):
-        warned.append(Reason("peak_unknown", f"Nobody published the peak of {setting.device.name} that matters here: prefill is unknown."))
-    users = float(value(c.users)) / float(value(c.dp))
-    cap = min(float(value(found.batch_cap)) if setting.runtime.kv_allocation == "pool" else np.inf, found.slots)
-    if users > max(cap, 1) and setting.scenario.workload.arrival in ("closed", "open"):
-        warned.append(Reason("users_wait", f"{int(users)} users ask, {int(max(cap, 1))} are served at once; the others wait for a place."))
-    if setting.scenario.workload.context > setting.ir.max_context:
-        warned.append(Reason("beyond_model_context", f"The context of {setting.scenario.workload.context:,} tokens is beyond the {setting.ir.max_context:,} the model was made for."))
-    if served.load is not None and np.ndim(value(served.load)) == 0 and float(value(served.load)) >= 1:
-        warned.append(Reason("overloaded", "More requests arrive than can be served: the queue grows without end."))
-    unused = value(c.count) - value(c.tp) * value(c.pp) * value(c.dp) * value(c.cp)
-    if unused > 0:
-        warned.append(Reason("devices_idle", f"{int(unused)} of {int(value(c.count))} devices are not used by this split."))
-    if setting.runtime.treated_as:
-        warned.append(Reason("runtime_approximate", f"{setting.runtime.name} is not described yet; it is treated as {setting.runtime.treated_as}."))
-    if setting.ir.assumed:
-        warned.append(Reason("model_assumed", "Assumed about the model: " + "; ".join(f"{k}: {v}" for k, v in setting.ir.assumed.items()) + "."))
-    return warned
-
-
 def _limits(model_context: float, bare_plan: Plan, c: Columns, bare: Fit, found: Fit) -> dict[str, Any]:
     """The largest context for these users and the most sequences of this context, from the room left."""
     pool = float(bare.pool)
     each = float(bare.kv_sequence)
     users = max(1.0, float(np.ceil(c.users / c.dp)))
     low, high = 0.0, 2.0**27
+
     def takes(tokens: float) -> float:
         per = float(cache_of_sequence(bare_plan, c, tokens, "")) * (1 - float(bare.host_layers))
         return per * np.ceil(c.layers / c.pp) / c.layers * users
+
     if takes(1.0) > pool:
         largest = 0.0
     else:
@@ -244,6 +199,7 @@ def _money(c: Columns, metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 def _resolved(setting: Setting, c: Columns, found: Fit) -> dict[str, Any]:
     """Every knob as it was used."""
+
     def whole(x: Any) -> int | None:
         number = float(value(x))
         return None if np.isnan(number) else int(number)

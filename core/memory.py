@@ -9,7 +9,6 @@ import numpy as np
 
 from core.answer import Memory, Part
 from core.catalog.files import source
-from core.columns import NO_WINDOW, Columns
 from core.formulas.activations import (
     activation_peak,
     bytes_left,
@@ -27,7 +26,8 @@ from core.formulas.activations import (
 )
 from core.formulas.kv_cache import kv_bytes, tokens_held
 from core.formulas.ops import mean_context, state_bytes
-from core.plan import Plan
+from core.machine import Columns
+from core.plan import NO_WINDOW, Plan
 from core.quantity import Quantity, leaf, total, value
 
 
@@ -122,9 +122,7 @@ def fit(plan: Plan, c: Columns) -> Fit:
     context_q = solved("context of a sequence", slot_context, "tok", "what the load needs, or the context set", c.users)
 
     per_sequence = cache_of_sequence(plan, c, context_q, "KV cache of one sequence")
-    upfront_tokens = solved(
-        "context shared by all sequences", slot_context * slots, "tok", "one buffer for all sequences", c.users
-    )
+    upfront_tokens = solved("context shared by all sequences", slot_context * slots, "tok", "one buffer for all sequences", c.users)
     shared = cache_of_sequence(plan, c, upfront_tokens, "KV cache of the shared buffer")
     kv_slots = slots_bytes(sequences=slots_q, bytes_each=per_sequence, named="KV cache of all slots")
     kv_upfront = pick(c.unified_kv, shared, kv_slots)
@@ -260,7 +258,9 @@ def _offload(plan: Plan, c: Columns, kv: Any, overhead: Any) -> tuple[Any, Any]:
     dense = value(plan.layer_bytes) - experts
     stages = value(c.pp)
     spare = 1 + value(c.fragmentation)
-    outside = np.maximum(value(plan.head_bytes), np.where(np.asarray(c.host_embedding) > 0, 0.0, 0.0 if plan.tied else value(plan.embedding_bytes)))
+    outside = np.maximum(
+        value(plan.head_bytes), np.where(np.asarray(c.host_embedding) > 0, 0.0, 0.0 if plan.tied else value(plan.embedding_bytes))
+    )
     room = np.maximum((value(c.device_memory) - overhead - value(c.fit_margin) * np.asarray(c.offloads)) / spare - outside, 0.0)
     per_layer = (dense + experts + kv) / layers
     dense_layer = (dense + kv) / layers

@@ -8,8 +8,15 @@ from typing import Any
 import numpy as np
 
 from core.answer import Op, Phase, Step
-from core.columns import Bus, Columns
-from core.formulas.collectives import activation_bytes, all_gather_time, all_reduce_time, all_to_all_time, hop_time, ring_time, sent
+from core.formulas.collectives import (
+    activation_bytes,
+    all_gather_time,
+    all_reduce_time,
+    all_to_all_time,
+    hop_time,
+    ring_time,
+    sent,
+)
 from core.formulas.kv_cache import kv_bytes, tokens_read
 from core.formulas.ops import (
     arithmetic_intensity,
@@ -46,6 +53,7 @@ from core.formulas.roofline import (
     ridge_point,
     streamed_time,
 )
+from core.machine import Bus, Columns
 from core.memory import Fit, solved
 from core.plan import BlockShare, Plan
 from core.quantity import Quantity, leaf, total, value
@@ -82,7 +90,9 @@ class _Times:
 
         return leaf(name, float(amount), unit, "constant", source("nameplate")) if self.cited else amount
 
-    def linear(self, name: str, block: BlockShare | None, elements: Any, weights: Any, *, tokens: Any = None, experts: bool = False) -> None:
+    def linear(
+        self, name: str, block: BlockShare | None, elements: Any, weights: Any, *, tokens: Any = None, experts: bool = False
+    ) -> None:
         """A matrix multiplication with all its weights read once; on the host where they lie there."""
         c, g = self.c, self.c.gpu
         tokens = self.tokens if tokens is None else tokens
@@ -91,7 +101,9 @@ class _Times:
             everyone = value(tokens) * np.where(np.asarray(value(c.ep)) > 1, value(c.dp), 1.0)
             routed = solved("tokens routed over the experts' ranks", everyone, "tok", "tokens of all ranks that share the experts", c.tp)
             distinct = distinct_experts(
-                experts=self.constant("experts", float(mlp.experts)), chosen=self.constant("experts per token", float(mlp.top_k)), tokens=routed
+                experts=self.constant("experts", float(mlp.experts)),
+                chosen=self.constant("experts per token", float(mlp.top_k)),
+                tokens=routed,
             )
             read = touched_bytes(total_bytes=weights, distinct=distinct, experts=self.constant("experts", float(mlp.experts)))
             chosen = share(whole=elements, parts=self.constant("experts / chosen", mlp.experts / mlp.top_k))
@@ -173,7 +185,19 @@ class _Times:
             away = self.fit.host_layers
             h = c.host
             on_host = kv_time(bytes_moved=read, bandwidth=h.bandwidth, efficiency=h.kv_efficiency, context=seen, half=h.kv_half)
-            self.ops.append(self.op("attention", b, b.count, flop, read, compute, memory, portion(time=on_device, share=here(elsewhere=away)), "kv_bandwidth"))
+            self.ops.append(
+                self.op(
+                    "attention",
+                    b,
+                    b.count,
+                    flop,
+                    read,
+                    compute,
+                    memory,
+                    portion(time=on_device, share=here(elsewhere=away)),
+                    "kv_bandwidth",
+                )
+            )
             if _any(value(away)):
                 time = portion(time=on_host, share=away, named="attention on the CPU")
                 self.ops.append(self.op("attention (host)", b, 0.0, 0.0, 0.0, time, time, time, "host_memory"))
@@ -182,7 +206,7 @@ class _Times:
 
     def recurrent(self, b: BlockShare) -> None:
         """A mixer with constant state: prompts are computed in chunks, decoding reads and writes each sequence's state."""
-        c, g, w = self.c, self.c.gpu, self.work
+        g, w = self.c.gpu, self.work
         flop = state_flop(tokens=self.tokens, state=b.state, layers=b.count)
         sequences = states_touched(batch=w.batch, prompts=w.prompts, chunks=w.chunks)
         held = state_bytes(sequences=sequences, state=b.state, element_size=b.state_size, layers=b.count, named="states touched")
@@ -209,7 +233,9 @@ class _Times:
             once = all_reduce_time(message=message, ranks=c.tp, **bus)
             if not isinstance(value(c.sp), np.ndarray) and value(c.sp):
                 gather = all_gather_time(message=message, ranks=c.tp, **bus)
-                once = total([gather, all_gather_time(message=message, ranks=c.tp, **bus, named="reduce-scatter")], "reduce-scatter and all-gather")
+                once = total(
+                    [gather, all_gather_time(message=message, ranks=c.tp, **bus, named="reduce-scatter")], "reduce-scatter and all-gather"
+                )
             moe_over_ep = b.block.mlp.kind == "moe" and _any(np.asarray(value(c.ep)) > 1)
             times = b.count * (1.0 if moe_over_ep and not isinstance(value(c.ep), np.ndarray) else 2.0)
             time = fixed_time(each=once, times=self.constant("times", times), named="all-reduce")
@@ -229,10 +255,16 @@ class _Times:
         if _any(np.asarray(value(c.cp)) > 1):
             bus = bus_of(c, c.cp)
             if self.prefill:
-                cache = kv_bytes(tokens=self.work.chunk, sequences=1.0, elements=b.kv_elements, element_size=c.kv_size, layers=1.0, split=1.0)
+                cache = kv_bytes(
+                    tokens=self.work.chunk, sequences=1.0, elements=b.kv_elements, element_size=c.kv_size, layers=1.0, split=1.0
+                )
                 once = ring_time(message=cache, ranks=c.cp, **bus)
             else:
-                heads = activation_bytes(tokens=self.work.batch, width=b.heads, element_size=self.constant("bytes of a head's output", 4.0 * b.decode_value_width, "B"))
+                heads = activation_bytes(
+                    tokens=self.work.batch,
+                    width=b.heads,
+                    element_size=self.constant("bytes of a head's output", 4.0 * b.decode_value_width, "B"),
+                )
                 once = all_gather_time(message=heads, ranks=c.cp, **bus)
                 cache = heads
             time = fixed_time(each=once, times=self.constant("layers", b.count), named="context-parallel exchange")
@@ -261,7 +293,7 @@ class _Times:
             self.ops.append(self.op("stage hand-over", None, 0.0, 0.0, 0.0, 0.0, 0.0, hop, "interconnect", moved))
 
     def step(self, name: str) -> Step:
-        c, w = self.c, self.work
+        w = self.work
         for b in self.plan.blocks:
             if _any(value(b.attention_bytes)):
                 self.linear("attention projections", b, b.attention_elements, b.attention_bytes)

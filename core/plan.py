@@ -13,9 +13,13 @@ from core.formulas.kv_cache import kv_elements, kv_heads_per_rank, latent_elemen
 from core.formulas.ops import bytes_share, kv_elements_share, kv_weight_share, share
 from core.ir import Block, ModelIR
 from core.quantity import leaf, total, value
+from core.setting import Setting
 
 if TYPE_CHECKING:
-    from core.columns import Columns, Setting
+    from core.machine import Columns
+
+# Stands for "no window": longer than any context, finite so that formulas stay defined.
+NO_WINDOW = 1e12
 
 
 def broken_rules(ir: ModelIR, tp: int, pp: int, ep: int, dp: int) -> list[str]:
@@ -140,9 +144,11 @@ def make_plan(ir: ModelIR, c: Columns) -> Plan:
     # with it the experts are spread over the ranks of all replicas.
     expert_ranks = np.where(np.asarray(value(c.ep)) > 1, value(c.tp) * value(c.dp), value(c.tp))
     ranks: Any = leaf("ranks that share the experts", float(expert_ranks), "", "constant", source("nameplate")) if cited else expert_ranks
-    from core.columns import NO_WINDOW
-
-    no_window: Any = leaf("no window", NO_WINDOW, "tok", "constant", source("nameplate", note="full attention: longer than any context")) if cited else NO_WINDOW
+    no_window: Any = (
+        leaf("no window", NO_WINDOW, "tok", "constant", source("nameplate", note="full attention: longer than any context"))
+        if cited
+        else NO_WINDOW
+    )
     blocks = []
     for block in ir.blocks:
         attention, mlp = block.attention, block.mlp
@@ -207,7 +213,9 @@ def make_plan(ir: ModelIR, c: Columns) -> Plan:
             )
         )
         assert (mlp.kind == "moe") == (not _is_zero(blocks[-1].expert_bytes)), f"experts of {ir.id} have no tensors"
-    outside = {(g, s): (c.weights.get((None, g, s)), c.elements.get((None, g, s))) for g in ("head", "embedding") for s in ("vocab", "replicated")}
+    outside = {
+        (g, s): (c.weights.get((None, g, s)), c.elements.get((None, g, s))) for g in ("head", "embedding") for s in ("vocab", "replicated")
+    }
 
     def pick(group: str, which: int) -> Any:
         parts = []
@@ -219,12 +227,7 @@ def make_plan(ir: ModelIR, c: Columns) -> Plan:
         return total(parts, f"{group} of a rank") if parts else 0.0
 
     tied = ir.tied_embeddings or all(t.group != "head" for t in ir.tensors)
-    layer_parts = [
-        part
-        for b in blocks
-        for part in (b.attention_bytes, b.mlp_bytes, b.expert_bytes, b.norm_bytes)
-        if not _is_zero(part)
-    ]
+    layer_parts = [part for b in blocks for part in (b.attention_bytes, b.mlp_bytes, b.expert_bytes, b.norm_bytes) if not _is_zero(part)]
     return Plan(
         blocks=blocks,
         head_elements=pick("embedding" if tied else "head", 1),

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 
 from core.answer import Step
-from core.columns import Columns
 from core.formulas.collectives import pipeline_time
 from core.formulas.queueing import (
     added_time,
     admission_wait,
-    bunched_wait,
     batch_rate,
+    bunched_wait,
     chunk_count,
     closed_rate,
     first_token_time,
@@ -33,6 +32,7 @@ from core.formulas.queueing import (
     utilisation,
     waited,
 )
+from core.machine import Columns
 from core.memory import Fit, _like, context_while_decoding, pick, solved
 from core.phases import Work, step_time
 from core.plan import Plan
@@ -101,7 +101,9 @@ def _room(c: Columns, batch: Any) -> Any:
 def _steps(plan: Plan, c: Columns, fit: Fit, load: _Load, batch: Any) -> tuple[Step, Step, Any]:
     """A decode step, a step that also carries a chunk of one prompt, and the chunks of a prompt. `batch` per rank."""
     in_flight = np.where(np.asarray(c.pipelined) > 0, value(c.pp), 1.0)
-    together = solved("sequences in a step", _scalar(np.maximum(value(batch) / in_flight, 1.0)), "", "batch ÷ micro-batches in flight", c.tp)
+    together = solved(
+        "sequences in a step", _scalar(np.maximum(value(batch) / in_flight, 1.0)), "", "batch ÷ micro-batches in flight", c.tp
+    )
     context = context_while_decoding(c)
     decode = step_time(plan, c, fit, Work(batch=together, context=context), "decode step")
     new = solved("new prompt tokens", load.new, "tok", "prompt less the cached prefix", c.tp)
@@ -109,10 +111,16 @@ def _steps(plan: Plan, c: Columns, fit: Fit, load: _Load, batch: Any) -> tuple[S
     chunks = chunk_count(tokens=new, budget=room, named="steps of a prompt")
     start = solved("tokens before the prompt", load.start, "tok", "cached before + cached prefix", c.tp)
     carries = np.asarray(c.chunked) > 0
-    beside = solved("sequences decoding beside", _scalar(np.where(carries, value(together), 0.0)), "", "none where prompts stop decoding", c.tp)
+    beside = solved(
+        "sequences decoding beside", _scalar(np.where(carries, value(together), 0.0)), "", "none where prompts stop decoding", c.tp
+    )
     chunk = solved("prompt tokens in a step", value(new) / value(chunks), "tok", "prompt ÷ steps", c.tp)
     mixed = step_time(
-        plan, c, fit, Work(chunk=chunk, start=start, prompt=new, chunks=value(chunks), prompts=1.0, batch=beside, context=context), "mixed step"
+        plan,
+        c,
+        fit,
+        Work(chunk=chunk, start=start, prompt=new, chunks=value(chunks), prompts=1.0, batch=beside, context=context),
+        "mixed step",
     )
     return decode, mixed, chunks
 
@@ -187,7 +195,9 @@ def serve(plan: Plan, c: Columns, fit: Fit, arrival: Arrival, batch: Any, residu
         decode, mixed, chunks = _steps(plan, c, fit, load, batch_q)
         extra = _extra(c, decode.time, mixed.time)
         single = np.asarray(load.seats) <= 1
-        tpot_shared = time_per_token(decode=decode.time, batch=batch_q, output=output, chunks=chunks, extra=extra, stages=stages, named="TPOT")
+        tpot_shared = time_per_token(
+            decode=decode.time, batch=batch_q, output=output, chunks=chunks, extra=extra, stages=stages, named="TPOT"
+        )
         alone = _scalar((single & (arrival != "open")).astype(float)) if arrival != "open" else 0.0
         tpot = pick(alone, decode.time, tpot_shared)
         own = pick(alone, alone_time, pipeline_time(step=mixed.time, chunks=chunks, stages=stages, named="prefill in shared steps"))
@@ -202,8 +212,8 @@ def serve(plan: Plan, c: Columns, fit: Fit, arrival: Arrival, batch: Any, residu
             )  # fmt: skip
             rate = solved("requests a second and rank", load.rate, "1/s", "request rate ÷ data parallel", c.tp)
             asked = utilisation(rate=rate, capacity=capacity)
-            prompt_load = solved("prefill utilisation", np.maximum(load.rate * value(own), np.where(value(asked) >= 1, value(asked), 0.0)), "",
-                                 "request rate × prefill, full when the capacity is", c.tp)  # fmt: skip
+            busy_share = np.maximum(load.rate * value(own), np.where(value(asked) >= 1, value(asked), 0.0))
+            prompt_load = solved("prefill utilisation", busy_share, "", "request rate × prefill, full when the capacity is", c.tp)
             waiting = open_wait(service=own, utilisation=prompt_load, named="waiting")
         else:
             residence = _residence(value(own), value(tpot), value(output), load.seats)
@@ -226,13 +236,19 @@ def serve(plan: Plan, c: Columns, fit: Fit, arrival: Arrival, batch: Any, residu
         together = everyone
     if arrival == "open":
         arriving = np.minimum(value(c.rate), value(c.rate) / np.maximum(value(asked), 1e-12))
-        output_rate = solved("output tokens a second", arriving * value(output), "tok/s", "request rate × output tokens, up to the capacity", c.tp)
-        total_rate = solved("tokens a second with prompts", arriving * (value(output) + value(c.prompt)), "tok/s", "request rate × tokens", c.tp)
+        output_rate = solved(
+            "output tokens a second", arriving * value(output), "tok/s", "request rate × output tokens, up to the capacity", c.tp
+        )
+        total_rate = solved(
+            "tokens a second with prompts", arriving * (value(output) + value(c.prompt)), "tok/s", "request rate × tokens", c.tp
+        )
     else:
         output_rate = batch_rate(sequences=together, tokens=output, latency=latency, named="output tokens a second")
         both = solved("tokens of a request", value(c.output) + value(c.prompt), "tok", "prompt + output", c.tp)
         total_rate = batch_rate(sequences=together, tokens=both, latency=latency, named="tokens a second with prompts")
-    new = solved("prompt tokens processed", load.new * (load.seats if arrival == "static" else 1.0), "tok", "new tokens of the prompts", c.tp)
+    new = solved(
+        "prompt tokens processed", load.new * (load.seats if arrival == "static" else 1.0), "tok", "new tokens of the prompts", c.tp
+    )
     return Served(
         decode=decode, prefill=prefill, ttft=ttft, tpot=tpot, latency=latency,
         prefill_rate=prompt_rate(tokens=new, time=alone_time, named="prefill rate"),
