@@ -55,12 +55,17 @@ class Attention:
     # convolution's tail. "linear" layers have `heads` value heads, no KV heads and no head sizes.
     state_elements: int = 0
     state_bytes_each: float = 4.0  # assumption: engines keep the state in FP32 unless told otherwise
+    # The layer attends to the cache of an earlier layer of its kind: it has no key and value weights and adds no elements.
+    kv_shared: bool = False
+    index_elements: int = 0  # elements a token adds for the indexer of sparse attention, beside the cache itself
 
     @property
     def kv_elements_per_token(self) -> int:
         """Elements one token adds to this layer's cache, before any split: K and V heads, or MLA's latent and rope key."""
+        if self.kv_shared:
+            return 0
         if self.kind == "mla":
-            return self.kv_lora_rank + self.rope_head_dim
+            return self.kv_lora_rank + self.rope_head_dim + self.index_elements
         return self.kv_heads * (self.head_dim + self.v_head_dim)
 
 
@@ -115,7 +120,7 @@ class ModelIR:
 
     @property
     def active_parameters(self) -> int:
-        """Parameters that one token passes through: all but the experts not chosen. The embedding table counts, as published figures count it."""
+        """Parameters that one token passes through: all but the experts not chosen. The embedding table counts."""
         return self.parameters - sum(
             t.elements * (t.shape[0] - self.block(t.block).mlp.top_k) // t.shape[0]
             for t in self.tensors

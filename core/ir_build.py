@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from core.ir import Attention, Block, Group, Mlp, ModelIR, Shard, Tensor
-from core.ir_families import LLAMA_NAMES
+from core.ir import Attention, Block, Mlp, ModelIR
 from core.ir_fields import Fields
-from core.ir_layers import Shape, attentions, mlps
+from core.ir_layers import Shape, attentions, indexes, mlps, prediction_layer
+from core.ir_mixers import write_mixer
+from core.ir_write import Writer
 
 
 def build_ir(config: Mapping[str, Any], model_id: str) -> ModelIR:
@@ -25,7 +26,7 @@ def build_ir(config: Mapping[str, Any], model_id: str) -> ModelIR:
     for layer, (attention, mlp, name) in enumerate(zip(attention_of, mlp_of, names, strict=True)):
         tensors.layer(attention, mlp, layer, name)
     tensors.head()
-    tensors.mtp(attention_of[-1], mlp_of[-1])
+    tensors.mtp(*prediction_layer(attention_of, mlp_of))
     return ModelIR(
         id=model_id,
         model_type=fields.model_type,
@@ -62,16 +63,13 @@ def _blocks(attention_of: list[Attention], mlp_of: list[Mlp]) -> tuple[tuple[Blo
     return tuple(blocks), names
 
 
-class _Tensors:
-    """Appends tensors in order of execution to `made`."""
+class _Tensors(Writer):
+    """The parts of a model, each as its tensors."""
 
     def __init__(self, fields: Fields, shape: Shape) -> None:
-        self.fields, self.family, self.shape = fields, fields.family, shape
-        self.names = {**LLAMA_NAMES, **self.family.names}
+        super().__init__(fields, shape)
         self.layout = self._layout()
-        self.made: list[Tensor] = []
-        # Prefix of the names, layer, block, and the group that overrides a tensor's own.
-        self.place: tuple[str, int | None, str | None, Group | None] = ("", None, None, None)
+        self.per_layer = fields.size("hidden_size_per_layer_input", 0, least=0) if self.family.window == "gemma4" else 0
 
     def _layout(self) -> str:
         """Where the norms stand. In two families a field decides."""
@@ -89,31 +87,13 @@ class _Tensors:
                 return "pre"
         return self.family.layout
 
-    # -- one tensor ------------------------------------------------------------------------------------------------
-
-    def add(self, role: str, shape: tuple[int, ...], group: Group, shard: Shard, *, bias: bool = False,
-            suffix: str = ".weight") -> None:
-        prefix, layer, block, over = self.place
-        name = prefix + self.names[role]
-        self.made.append(Tensor(name + suffix, shape, over or group, role, shard, layer, block))
-        if bias:
-            # The bias of a layer that sums over ranks is added once, on each rank alike.
-            cut: Shard = "replicated" if role in ("attn_output", "ffn_down") else shard
-            self.made.append(Tensor(name + ".bias", shape[:-1], over or group, f"{role}_bias", cut, layer, block))
-
-    def norm(self, role: str, size: int) -> None:
-        if self.family.norm != "none":
-            self.add(role, (size,), "norm", "replicated")
-            if self.family.norm == "layer":
-                prefix, layer, block, over = self.place
-                name = prefix + self.names[role] + ".bias"
-                self.made.append(Tensor(name, (size,), over or "norm", f"{role}_bias", "replicated", layer, block))
-
-    # -- the parts -------------------------------------------------------------------------------------------------
-
     def embedding(self) -> None:
         shape = self.shape
         self.add("token_embd", (shape.vocab, shape.hidden), "embedding", "vocab")
+        if self.per_layer:
+            # One row a token of each layer's own embedding, all in one table.
+            rows = self.fields.size("vocab_size_per_layer_input", shape.vocab)
+            self.add("per_layer_token_embd", (rows, shape.layers * self.per_layer), "embedding", "vocab")
         if self.family.positions:
             # OPT keeps two rows before position 0.
             rows = shape.max_context + (2 if self.fields.model_type == "opt" else 0)
@@ -128,39 +108,64 @@ class _Tensors:
                      bias=self.fields.switch(self.family.head_bias))
 
     def layer(self, attention: Attention, mlp: Mlp, layer: int, block: str) -> None:
+        if layer == 0 and self.per_layer:
+            # Every layer's share of the token's embedding, computed once before the first.
+            self.place = ("", layer, block, None)
+            self.add("per_layer_model_proj", (self.shape.layers * self.per_layer, self.shape.hidden), "mlp", "replicated")
+            self.norm("per_layer_proj_norm", self.per_layer)
         self.place = (self.family.prefix.format(i=layer), layer, block, None)
-        self.decoder(attention, mlp)
+        self.decoder(attention, mlp, layer)
         self.place = ("", None, None, None)
 
-    def decoder(self, attention: Attention, mlp: Mlp) -> None:
+    def decoder(self, attention: Attention, mlp: Mlp, layer: int) -> None:
         layout, hidden = self.layout, self.shape.hidden
-        if layout != "post":
-            self.norm("attn_norm", hidden)
-        if attention.kind == "mla":
-            self.mla(attention)
-        else:
-            self.attention(attention)
-        if layout in ("post", "sandwich"):
-            self.norm("post_attention_norm", hidden)
-        if layout in ("pre", "sandwich"):
-            self.norm("ffn_norm", hidden)
-        if mlp.kind == "moe":
-            self.moe(mlp)
-        else:
-            self.mlp(mlp)
-        if layout in ("post", "sandwich"):
-            self.norm("post_ffw_norm", hidden)
+        if attention.kind != "none":
+            if layout != "post":
+                self.norm("attn_norm", hidden)
+            self.mixing(attention, layer)
+            if layout in ("post", "sandwich"):
+                self.norm("post_attention_norm", hidden)
+        if mlp.kind != "none":
+            if layout in ("pre", "sandwich"):
+                self.norm("ffn_norm", hidden)
+            if mlp.kind == "moe":
+                self.moe(mlp)
+            else:
+                self.mlp(mlp)
+            if layout in ("post", "sandwich"):
+                self.norm("post_ffw_norm", hidden)
+        if self.per_layer:
+            self.add("per_layer_inp_gate", (self.per_layer, hidden), "mlp", "replicated")
+            self.add("per_layer_proj", (hidden, self.per_layer), "mlp", "replicated")
+            self.norm("per_layer_post_norm", hidden)
+        if self.family.window == "gemma4":
+            self.add("layer_out_scale", (1,), "norm", "replicated", suffix="")
+
+    def mixing(self, attention: Attention, layer: int) -> None:
+        match attention.kind:
+            case "linear":
+                write_mixer(self)
+            case "mla":
+                self.mla(attention)
+                if self.family.indexer and indexes(self.fields, layer):
+                    self.indexer(attention)
+            case _:
+                self.attention(attention)
 
     def attention(self, a: Attention) -> None:
         family, hidden, switch = self.family, self.shape.hidden, self.fields.switch
         bias = switch(family.qkv_bias)
         q, k, v = a.heads * a.head_dim, a.kv_heads * a.head_dim, a.kv_heads * a.v_head_dim
+        if switch(family.attn_gate):
+            q *= 2  # every query head brings the gate of its output
         if family.qkv == "fused":
             self.add("attn_qkv", (q + k + v, hidden), "attention", "heads", bias=bias)
         else:
             self.add("attn_q", (q, hidden), "attention", "heads", bias=bias)
-            self.add("attn_k", (k, hidden), "attention", "kv_heads", bias=bias)
-            self.add("attn_v", (v, hidden), "attention", "kv_heads", bias=bias)
+            if not a.kv_shared:
+                self.add("attn_k", (k, hidden), "attention", "kv_heads", bias=bias)
+                if not (a.kind == "full" and switch("attention_k_eq_v")):
+                    self.add("attn_v", (v, hidden), "attention", "kv_heads", bias=bias)
         if self.fields.model_type in ("cohere", "cohere2"):
             if switch("use_qk_norm"):
                 self.add("attn_q_norm", (a.heads, a.head_dim), "norm", "heads")
@@ -168,7 +173,8 @@ class _Tensors:
         elif switch(family.qk_norm):
             whole = family.qk_norm_over == "all"
             self.norm("attn_q_norm", q if whole else a.head_dim)
-            self.norm("attn_k_norm", k if whole else a.head_dim)
+            if not a.kv_shared:
+                self.norm("attn_k_norm", k if whole else a.head_dim)
         if family.sinks:
             self.add("attn_sinks", (a.heads,), "attention", "heads", suffix="")
         elif family.window == "mimo_v2" and switch(
@@ -195,6 +201,15 @@ class _Tensors:
         self.add("attn_output", (hidden, a.heads * a.v_head_dim), "attention", "heads",
                  bias=self.fields.switch(self.family.out_bias))
 
+    def indexer(self, a: Attention) -> None:
+        """DeepSeek's sparse attention: a small scorer that picks the tokens each query attends to."""
+        hidden, heads, width = self.shape.hidden, self.fields.size("index_n_heads"), self.fields.size("index_head_dim")
+        self.add("indexer_attn_q_b", (heads * width, a.q_lora_rank or hidden), "attention", "replicated")
+        self.add("indexer_attn_k", (width, hidden), "attention", "replicated")
+        self.add("indexer_k_norm", (width,), "norm", "replicated")
+        self.add("indexer_k_norm", (width,), "norm", "replicated", suffix=".bias")
+        self.add("indexer_proj", (heads, hidden), "attention", "replicated")
+
     def mlp(self, m: Mlp) -> None:
         hidden, bias = self.shape.hidden, self.fields.switch(self.family.mlp_bias)
         if m.gated and self.family.fused_gate:
@@ -213,22 +228,49 @@ class _Tensors:
         self.add("ffn_down", (hidden, m.intermediate), "mlp", "columns", bias=bias)
 
     def moe(self, m: Mlp) -> None:
+        if self.family.window == "gemma4":
+            self.gemma_moe(m)
+            return
         hidden, family = self.shape.hidden, self.family
+        # Some experts work in a narrower space that all of them share.
+        latent = self.fields.size("moe_latent_size", 0, least=0) if family.mixer == "mamba2" else 0
         steer = self.fields.switch(family.router_bias)
         self.add("ffn_gate_inp", (m.experts, hidden), "router", "replicated", bias=steer)
         if family.correction_bias:
             self.add("exp_probs_b", (m.experts,), "router", "replicated", suffix="")
-        # The bias of a stacked expert tensor is (experts, out).
-        self.add("ffn_gate_exps", (m.experts, m.intermediate, hidden), "experts", "experts", bias=family.expert_bias)
-        self.add("ffn_up_exps", (m.experts, m.intermediate, hidden), "experts", "experts", bias=family.expert_bias)
-        self.add("ffn_down_exps", (m.experts, hidden, m.intermediate), "experts", "experts", bias=family.expert_bias)
+        self.experts(m, latent or hidden)
+        if latent:
+            self.add("ffn_latent_down", (latent, hidden), "mlp", "replicated")
+            self.add("ffn_latent_up", (hidden, latent), "mlp", "replicated")
         if m.shared_intermediate:
             if family.shared_gate:
                 self.add("ffn_gate_inp_shexp", (1, hidden), "router", "replicated")
             wide, deep = (m.shared_intermediate, hidden), (hidden, m.shared_intermediate)
-            self.add("ffn_gate_shexp", wide, "shared_experts", "columns")
+            if m.gated:
+                self.add("ffn_gate_shexp", wide, "shared_experts", "columns")
             self.add("ffn_up_shexp", wide, "shared_experts", "columns")
             self.add("ffn_down_shexp", deep, "shared_experts", "columns")
+
+    def experts(self, m: Mlp, width: int) -> None:
+        wide, deep, bias = (m.experts, m.intermediate, width), (m.experts, width, m.intermediate), self.family.expert_bias
+        if m.gated:
+            self.add("ffn_gate_exps", wide, "experts", "experts", bias=bias)
+        self.add("ffn_up_exps", wide, "experts", "experts", bias=bias)
+        self.add("ffn_down_exps", deep, "experts", "experts", bias=bias)
+
+    def gemma_moe(self, m: Mlp) -> None:
+        """Gemma 4's layers run a dense MLP, counted as a shared expert, beside their experts."""
+        hidden = self.shape.hidden
+        self.add("ffn_gate", (m.shared_intermediate, hidden), "shared_experts", "columns")
+        self.add("ffn_up", (m.shared_intermediate, hidden), "shared_experts", "columns")
+        self.add("ffn_down", (hidden, m.shared_intermediate), "shared_experts", "columns")
+        self.norm("post_ffw_norm_1", hidden)
+        self.add("ffn_gate_inp", (m.experts, hidden), "router", "replicated")
+        self.add("ffn_gate_inp_scale", (hidden,), "router", "replicated", suffix="")
+        self.add("ffn_exps_scale", (m.experts,), "router", "replicated", suffix="")
+        self.norm("pre_ffw_norm_2", hidden)
+        self.experts(m, hidden)
+        self.norm("post_ffw_norm_2", hidden)
 
     def mtp(self, attention: Attention, mlp: Mlp) -> None:
         """Multi-token-prediction modules: one more layer each, like the last.
@@ -238,31 +280,43 @@ class _Tensors:
         style, hidden = self.family.mtp, self.shape.hidden
         modules = self.fields.size("num_nextn_predict_layers", 0, least=0) if style != "no" else 0
         for module in range(modules):
-            deepseek = style == "deepseek"
-            prefix = f"model.layers.{self.shape.layers + module}." if deepseek else f"model.mtp_layers.{module}."
-            self.place = (prefix, None, None, "mtp")
+            names = _MTP_PREFIX[style]
+            self.place = (names.format(n=module, layer=self.shape.layers + module), None, None, "mtp")
             self.names.update(_MTP_NAMES[style])
             vocab = (self.shape.vocab, hidden)
-            if deepseek:
+            if style == "deepseek":
                 self.add("nextn.embed_tokens", vocab, "mtp", "vocab")
             self.norm("nextn.enorm", hidden)
             self.norm("nextn.hnorm", hidden)
             self.add("nextn.eh_proj", (hidden, 2 * hidden), "mtp", "replicated")
-            self.decoder(attention, mlp)
+            self.decoder(attention, mlp, self.shape.layers + module)
             self.norm("nextn.shared_head_norm", hidden)
-            if deepseek:
+            if style == "deepseek":
                 self.add("nextn.shared_head_head", vocab, "mtp", "vocab")
         self.place = ("", None, None, None)
 
 
+_MTP_PREFIX: Mapping[str, str] = {
+    "deepseek": "model.layers.{layer}.", "glm": "model.layers.{layer}.",
+    "mimo": "model.mtp_layers.{n}.", "qwen": "mtp.layers.{n}.", "nemotron": "mtp.layers.{n}.",
+}
+_DEEPSEEK_MTP = {
+    "nextn.embed_tokens": "embed_tokens", "nextn.enorm": "enorm", "nextn.hnorm": "hnorm", "nextn.eh_proj": "eh_proj",
+    "nextn.shared_head_norm": "shared_head.norm", "nextn.shared_head_head": "shared_head.head",
+}
 _MTP_NAMES: Mapping[str, Mapping[str, str]] = {
-    "deepseek": {
-        "nextn.embed_tokens": "embed_tokens", "nextn.enorm": "enorm", "nextn.hnorm": "hnorm",
-        "nextn.eh_proj": "eh_proj", "nextn.shared_head_norm": "shared_head.norm",
-        "nextn.shared_head_head": "shared_head.head",
-    },
+    "deepseek": _DEEPSEEK_MTP,
+    "glm": _DEEPSEEK_MTP,
     "mimo": {
         "nextn.enorm": "token_layernorm", "nextn.hnorm": "hidden_layernorm", "nextn.eh_proj": "input_proj",
         "nextn.shared_head_norm": "final_layernorm",
+    },
+    "qwen": {
+        "nextn.enorm": "pre_fc_norm_embedding", "nextn.hnorm": "pre_fc_norm_hidden", "nextn.eh_proj": "fc",
+        "nextn.shared_head_norm": "norm",
+    },
+    "nemotron": {
+        "nextn.enorm": "enorm", "nextn.hnorm": "hnorm", "nextn.eh_proj": "eh_proj",
+        "nextn.shared_head_norm": "final_layernorm", "attn_norm": "attention_norm", "ffn_norm": "moe_norm",
     },
 }

@@ -34,13 +34,17 @@ class Family:
     sub_norms: bool = False
     sinks: bool = False
     positions: bool = False  # learned position embeddings
-    window: Literal["none", "plain", "qwen", "even", "pattern", "chunked", "mimo_v2"] = "none"
-    moe: Literal["no", "all", "after_dense", "step", "interleaved", "span"] = "no"
+    window: Literal["none", "plain", "qwen", "even", "pattern", "chunked", "mimo_v2", "gemma4"] = "none"
+    mixer: Literal["no", "gated_delta", "mamba2", "kda", "short_conv"] = "no"  # what takes attention's place in some layers
+    attn_gate: Switch = False  # query heads bring the gate of their output
+    indexer: bool = False  # DeepSeek's sparse attention
+    # named: in all layers where the config counts experts, else in none
+    moe: Literal["no", "all", "named", "after_dense", "step", "interleaved", "span"] = "no"
     router_bias: Switch = False
     correction_bias: bool = False  # a vector that only steers the choice of experts
     expert_bias: bool = False
     shared_gate: bool = False
-    mtp: Literal["no", "deepseek", "mimo"] = "no"
+    mtp: Literal["no", "deepseek", "glm", "mimo", "qwen", "nemotron"] = "no"
     prefix: str = "model.layers.{i}."
     names: Mapping[str, str] = field(default_factory=dict)
 
@@ -83,6 +87,10 @@ LLAMA_NAMES: Mapping[str, str] = {
     "ffn_gate_shexp": "mlp.shared_experts.gate_proj",
     "ffn_up_shexp": "mlp.shared_experts.up_proj",
     "ffn_down_shexp": "mlp.shared_experts.down_proj",
+    "indexer_attn_q_b": "self_attn.indexer.wq_b",
+    "indexer_attn_k": "self_attn.indexer.wk",
+    "indexer_k_norm": "self_attn.indexer.k_norm",
+    "indexer_proj": "self_attn.indexer.weights_proj",
 }
 
 _SANDWICH = {"ffn_norm": "pre_feedforward_layernorm"}
@@ -148,8 +156,110 @@ _hunyuan = Family(
     },
 )
 
+_SHARED_EXPERT = {
+    "ffn_gate_shexp": "mlp.shared_expert.gate_proj", "ffn_up_shexp": "mlp.shared_expert.up_proj",
+    "ffn_down_shexp": "mlp.shared_expert.down_proj",
+}
+_DELTA_NET = {
+    "ssm_in": "linear_attn.in_proj_qkvz", "ssm_ba": "linear_attn.in_proj_ba", "linear_qkv": "linear_attn.in_proj_qkv",
+    "attn_gate": "linear_attn.in_proj_z", "ssm_beta": "linear_attn.in_proj_b", "ssm_alpha": "linear_attn.in_proj_a",
+    "ssm_conv1d": "linear_attn.conv1d", "ssm_dt": "linear_attn.dt_bias", "ssm_a": "linear_attn.A_log",
+    "ssm_norm": "linear_attn.norm", "ssm_out": "linear_attn.out_proj",
+}
+_qwen3_next = Family(
+    qkv_bias="attention_bias", out_bias="attention_bias", qk_norm=True, attn_gate=True, mixer="gated_delta", moe="step",
+    shared_gate=True, mtp="qwen", names={**_SHARED_EXPERT, **_DELTA_NET},
+    defaults={
+        "head_dim": 256, "linear_num_key_heads": 16, "linear_num_value_heads": 32, "linear_key_head_dim": 128,
+        "linear_value_head_dim": 128, "linear_conv_kernel_dim": 4,
+    },
+)
+_dsa = replace(_deepseek_v3, indexer=True)
+
+
+def _mamba2(place: str) -> dict[str, str]:
+    return {
+        "ssm_in": f"{place}.in_proj", "ssm_conv1d": f"{place}.conv1d", "ssm_dt": f"{place}.dt_bias",
+        "ssm_a": f"{place}.A_log", "ssm_d": f"{place}.D", "ssm_norm": f"{place}.norm", "ssm_out": f"{place}.out_proj",
+    }
+
+
+# Every layer is one part with one norm before it.
+_nemotron_h = Family(
+    gated=False, mlp_bias="mlp_bias", mixer="mamba2", moe="named", correction_bias=True, mtp="nemotron",
+    prefix="backbone.layers.{i}.",
+    names={
+        **_mamba2("mixer"), "token_embd": "backbone.embeddings", "output_norm": "backbone.norm_f",
+        "attn_norm": "norm", "ffn_norm": "norm",
+        **{f"attn_{role}": f"mixer.{name}_proj" for role, name in zip(("q", "k", "v", "output"), "qkvo", strict=True)},
+        "ffn_up": "mixer.up_proj", "ffn_down": "mixer.down_proj", "ffn_gate_inp": "mixer.gate",
+        "exp_probs_b": "mixer.gate.e_score_correction_bias", "ffn_up_exps": "mixer.experts.up_proj",
+        "ffn_down_exps": "mixer.experts.down_proj", "ffn_up_shexp": "mixer.shared_experts.up_proj",
+        "ffn_down_shexp": "mixer.shared_experts.down_proj", "ffn_latent_down": "mixer.fc1_latent_proj",
+        "ffn_latent_up": "mixer.fc2_latent_proj",
+    },
+    defaults={"head_dim": 128, "mamba_num_heads": 128, "mamba_head_dim": 64, "n_groups": 8, "ssm_state_size": 128,
+              "conv_kernel": 4},
+)
+_gemma4 = replace(
+    _gemma, layout="sandwich", window="gemma4", qk_norm=True, moe="named",
+    defaults={"head_dim": 256, "sliding_window": 512, "global_head_dim": 512},
+    names={
+        **_SANDWICH, "per_layer_token_embd": "model.embed_tokens_per_layer",
+        "per_layer_model_proj": "model.per_layer_model_projection", "per_layer_proj_norm": "model.per_layer_projection_norm",
+        "per_layer_inp_gate": "per_layer_input_gate", "per_layer_proj": "per_layer_projection",
+        "per_layer_post_norm": "post_per_layer_input_norm", "layer_out_scale": "layer_scalar",
+        "post_ffw_norm_1": "post_feedforward_layernorm_1", "pre_ffw_norm_2": "pre_feedforward_layernorm_2",
+        "post_ffw_norm_2": "post_feedforward_layernorm_2", "ffn_gate_inp": "router.proj",
+        "ffn_gate_inp_scale": "router.scale", "ffn_exps_scale": "router.per_expert_scale",
+        "ffn_gate_exps": "experts.gate_proj", "ffn_up_exps": "experts.up_proj", "ffn_down_exps": "experts.down_proj",
+    },
+)
+_lfm2 = Family(
+    tied=True, qk_norm=True, mixer="short_conv", defaults={"conv_L_cache": 3},
+    names={
+        "output_norm": "model.embedding_norm", "attn_norm": "operator_norm", "ffn_norm": "ffn_norm",
+        "attn_output": "self_attn.out_proj", "attn_q_norm": "self_attn.q_layernorm", "attn_k_norm": "self_attn.k_layernorm",
+        "shortconv_in_proj": "conv.in_proj", "shortconv_conv": "conv.conv", "shortconv_out_proj": "conv.out_proj",
+        "ffn_gate": "feed_forward.w1", "ffn_up": "feed_forward.w3", "ffn_down": "feed_forward.w2",
+        "ffn_gate_inp": "feed_forward.gate", "exp_probs_b": "feed_forward.expert_bias",
+        "ffn_gate_exps": "feed_forward.experts.w1", "ffn_up_exps": "feed_forward.experts.w3",
+        "ffn_down_exps": "feed_forward.experts.w2",
+    },
+)
+
 FAMILIES: Mapping[str, Family] = {
     "llama": _llama,
+    "qwen3_next": _qwen3_next,
+    "qwen3_5": replace(_qwen3_next, moe="no"),
+    "qwen3_5_moe": _qwen3_next,
+    "deepseek_v32": _dsa,
+    "glm_moe_dsa": replace(_dsa, mtp="glm"),  # the module shares embedding and head
+    "nemotron_h": _nemotron_h,
+    "gemma4_text": _gemma4,
+    "lfm2": _lfm2,
+    "lfm2_moe": replace(_lfm2, moe="after_dense", correction_bias=True),
+    "granitemoehybrid": Family(
+        mixer="mamba2", moe="named", names={
+            **_mamba2("mamba"), "ffn_gate_inp": "block_sparse_moe.router.layer",
+            "ffn_gate_exps": "block_sparse_moe.input_linear.gate", "ffn_up_exps": "block_sparse_moe.input_linear.up",
+            "ffn_down_exps": "block_sparse_moe.output_linear", "ffn_gate": "shared_mlp.input_linear.gate",
+            "ffn_up": "shared_mlp.input_linear.up", "ffn_down": "shared_mlp.output_linear",
+            "ffn_gate_shexp": "shared_mlp.input_linear.gate", "ffn_up_shexp": "shared_mlp.input_linear.up",
+            "ffn_down_shexp": "shared_mlp.output_linear",
+        },
+        tied=True, defaults={"n_groups": 1, "ssm_state_size": 128, "conv_kernel": 4},
+    ),
+    "kimi_linear": replace(
+        _deepseek_v3, mixer="kda", mtp="no", names={
+            **{f"linear_{part}": f"self_attn.{part}_proj" for part in "qkv"},
+            **{f"ssm_conv1d_{part}": f"self_attn.{part}_conv1d" for part in "qkv"},
+            "ssm_a": "self_attn.A_log", "ssm_f_a": "self_attn.f_a_proj", "ssm_f_b": "self_attn.f_b_proj",
+            "ssm_dt": "self_attn.dt_bias", "ssm_beta": "self_attn.b_proj", "ssm_g_a": "self_attn.g_a_proj",
+            "ssm_g_b": "self_attn.g_b_proj", "ssm_norm": "self_attn.o_norm", "ssm_out": "self_attn.o_proj",
+            "ffn_gate_inp": "block_sparse_moe.gate", "exp_probs_b": "block_sparse_moe.gate.e_score_correction_bias",
+        },
+    ),
     "granite": _llama,
     "smollm3": replace(_llama, tied=True, window="qwen"),
     "arcee": replace(_llama, gated=False),
@@ -168,10 +278,7 @@ FAMILIES: Mapping[str, Family] = {
     "qwen2": _qwen2,
     "qwen2_moe": replace(
         _qwen2, qkv_bias="qkv_bias=True", moe="step", shared_gate=True,
-        names={
-            "ffn_gate_shexp": "mlp.shared_expert.gate_proj", "ffn_up_shexp": "mlp.shared_expert.up_proj",
-            "ffn_down_shexp": "mlp.shared_expert.down_proj",
-        },
+        names=_SHARED_EXPERT,
     ),
     "qwen3": _qwen3,
     "qwen3_moe": replace(_qwen3, moe="step"),
@@ -322,4 +429,9 @@ TEXT_TYPES: Mapping[str, str] = {
     "kimi_k25": "kimi_k2",
     "kimi_vl": "deepseek_v3",
     "hunyuan": "hunyuan_v1_moe",
+    "qwen3_5_text": "qwen3_5",
+    "qwen3_5_moe_text": "qwen3_5_moe",
+    "gemma4": "gemma4_text",
+    "gemma4_unified": "gemma4_text",
+    "gemma4_unified_text": "gemma4_text",
 }

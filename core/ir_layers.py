@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.errors import ScenarioError
 from core.ir import Attention, AttentionKind, Mlp
 from core.ir_fields import Fields
+from core.ir_hybrid import layer_parts, listed_layers, mixer
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Shape:
 
     @classmethod
     def read(cls, fields: Fields) -> Shape:
-        hidden, layers = fields.size("hidden_size"), fields.size("num_hidden_layers")
+        hidden, layers = fields.size("hidden_size"), fields.size("num_hidden_layers", listed_layers(fields))
         heads = fields.size("num_attention_heads")
         if fields.get("word_embed_proj_dim", hidden) != hidden:
             raise fields.wrong("word_embed_proj_dim", fields.get("word_embed_proj_dim"), f"the hidden size {hidden}")
@@ -85,6 +86,9 @@ def _windows(fields: Fields, shape: Shape) -> list[tuple[AttentionKind, int | No
     """Kind and window (tokens) of each layer's attention. A window no shorter than the context is full attention."""
     rule, layers = fields.family.window, shape.layers
     full: tuple[AttentionKind, int | None] = ("full", None)
+    parts = layer_parts(fields, layers)
+    if parts is not None:
+        return [(mixing, None) for mixing, _ in parts]
     if fields.family.qkv == "mla":
         return [("mla", None)] * layers
 
@@ -112,6 +116,10 @@ def _windows(fields: Fields, shape: Shape) -> list[tuple[AttentionKind, int | No
         result = [sliding() if layer >= first else full for layer in range(layers)]
     elif rule == "even":
         result = [full if layer % 2 else sliding() for layer in range(layers)]
+    elif rule == "gemma4":
+        every = fields.size("sliding_window_pattern", 6)
+        # The last layer always sees everything.
+        result = [sliding() if (layer + 1) % every and layer + 1 < layers else full for layer in range(layers)]
     elif rule == "pattern":
         every = _pattern(fields)
         result = [sliding() if (layer + 1) % every else full for layer in range(layers)]
@@ -142,13 +150,25 @@ def _pattern(fields: Fields) -> int:
 
 
 def attentions(fields: Fields, shape: Shape) -> list[Attention]:
-    made = []
-    for (kind, window), kv_heads in zip(_windows(fields, shape), shape.kv_heads, strict=True):
-        if kind == "mla":
+    made: list[Attention] = []
+    windows = _windows(fields, shape)
+    recurrent = mixer(fields, shape.hidden, shape.heads).attention() if ("linear", None) in windows else None
+    if fields.family.indexer:
+        fields.assumed["index_topk"] = (
+            "full attention: the tokens that the indexer leaves out are counted, an upper bound at long contexts"
+        )
+    for layer, ((kind, window), kv_heads) in enumerate(zip(windows, shape.kv_heads, strict=True)):
+        if kind == "linear":
+            assert recurrent is not None
+            made.append(recurrent)
+        elif kind == "none":
+            made.append(Attention("none", 0, 0, 0, 0))
+        elif kind == "mla":
             made.append(Attention(
                 "mla", shape.heads, kv_heads, shape.head_dim, shape.v_head_dim,
                 kv_lora_rank=fields.size("kv_lora_rank"), q_lora_rank=fields.size("q_lora_rank", 0, least=0),
                 rope_head_dim=fields.size("qk_rope_head_dim"),
+                index_elements=fields.size("index_head_dim") if fields.family.indexer and indexes(fields, layer) else 0,
             ))
         elif kind == "sliding" and fields.family.window == "mimo_v2":
             made.append(Attention(
@@ -156,24 +176,63 @@ def attentions(fields: Fields, shape: Shape) -> list[Attention]:
                 fields.size("swa_num_key_value_heads", kv_heads), fields.size("swa_head_dim", shape.head_dim),
                 fields.size("swa_v_head_dim", shape.v_head_dim), window,
             ))
+        elif fields.family.window == "gemma4":
+            made.append(_gemma4(fields, shape, kind, window, layer))
         else:
             made.append(Attention(kind, shape.heads, kv_heads, shape.head_dim, shape.v_head_dim, window))
     return made
+
+
+def _gemma4(fields: Fields, shape: Shape, kind: AttentionKind, window: int | None, layer: int) -> Attention:
+    """Full layers have wider heads, and fewer for keys where they serve as values too. Late layers share a cache."""
+    width, kv_heads = shape.head_dim, shape.kv_heads[layer]
+    if kind == "full":
+        width = fields.size("global_head_dim", 512)
+        if fields.switch("attention_k_eq_v"):
+            kv_heads = fields.size("num_global_key_value_heads", kv_heads)
+    shared = layer >= shape.layers - _shared_layers(fields, shape)
+    return Attention(kind, shape.heads, kv_heads, width, width, window, kv_shared=shared)
+
+
+def _shared_layers(fields: Fields, shape: Shape) -> int:
+    shared = fields.size("num_kv_shared_layers", 0, least=0)
+    if shared >= shape.layers:
+        raise fields.wrong("num_kv_shared_layers", shared, f"fewer than the {shape.layers} layers")
+    return shared
+
+
+def indexes(fields: Fields, layer: int) -> bool:
+    """Whether a layer has the indexer itself; the others take the choice of the last one that has."""
+    listed = fields.get("indexer_types")
+    return not isinstance(listed, list) or layer >= len(listed) or listed[layer] != "shared"
+
+
+def prediction_layer(attention_of: list[Attention], mlp_of: list[Mlp]) -> tuple[Attention, Mlp]:
+    """What a multi-token-prediction module repeats: the last attention and the last feed-forward part there are."""
+    attention = next((a for a in reversed(attention_of) if a.kind not in ("linear", "none")), attention_of[-1])
+    return attention, next((m for m in reversed(mlp_of) if m.kind != "none"), mlp_of[-1])
 
 
 def mlps(fields: Fields, shape: Shape) -> list[Mlp]:
     family, layers = fields.family, shape.layers
     # MiniCPM's MoE models share its type; they alone name experts.
     moe = "all" if fields.model_type == "minicpm" and fields.get("num_experts") else family.moe
-    sparse = [_is_sparse(fields, moe, layer, layers) for layer in range(layers)]
-    expert = _moe(fields) if any(sparse) else None
-    dense = Mlp("dense", family.gated, _dense_width(fields, shape.hidden)) if not all(sparse) else None
-    made: list[Mlp] = []
-    for flag in sparse:
-        chosen = expert if flag else dense
-        assert chosen is not None
-        made.append(chosen)
-    return made
+    if moe == "named":
+        moe = "all" if fields.size("num_experts", 0, least=0) else "no"
+    parts = layer_parts(fields, layers)
+    said = [feeding for _, feeding in parts] if parts else [""] * layers
+    kinds = [kind or ("moe" if _is_sparse(fields, moe, layer, layers) else "dense") for layer, kind in enumerate(said)]
+    made = {"none": Mlp("none", family.gated, 0)}
+    if "moe" in kinds:
+        made["moe"] = _moe(fields)
+    if "dense" in kinds:
+        made["dense"] = Mlp("dense", family.gated, _dense_width(fields, shape.hidden))
+    result = [made[kind] for kind in kinds]
+    if family.window == "gemma4" and fields.switch("use_double_wide_mlp"):
+        # The layers that borrow a cache put what they save into their MLP.
+        first = layers - _shared_layers(fields, shape)
+        result[first:] = [replace(mlp, intermediate=2 * mlp.intermediate) for mlp in result[first:]]
+    return result
 
 
 def _dense_width(fields: Fields, hidden: int) -> int:
@@ -220,12 +279,18 @@ def _moe(fields: Fields) -> Mlp:
     if top_k > experts:
         raise fields.wrong("num_experts_per_tok", top_k, f"at most the {experts} experts")
     by_intermediate = fields.model_type in (
-        "mixtral", "phimoe", "gpt_oss", "minimax_m2", "llama4_text", "olmoe", "minicpm", "hunyuan_v1_moe")
+        "mixtral", "phimoe", "gpt_oss", "granitemoehybrid", "minimax_m2", "llama4_text", "olmoe", "minicpm", "hunyuan_v1_moe")
     width = fields.size("intermediate_size" if by_intermediate else "moe_intermediate_size")
     if fields.family.shared_gate:
         shared = fields.size("shared_expert_intermediate_size")
     elif fields.model_type == "llama4_text":
         shared = width
+    elif fields.model_type == "gemma4_text":
+        shared = fields.size("intermediate_size")
+    elif fields.model_type == "granitemoehybrid":
+        shared = fields.size("shared_intermediate_size", 0, least=0)
+    elif fields.model_type == "nemotron_h":
+        shared = fields.size("n_shared_experts", 1, least=0) * fields.size("moe_shared_expert_intermediate_size")
     elif fields.model_type == "hunyuan_v1_moe":
         shared = fields.size("n_shared_experts", 1, least=0) * width
     elif fields.family.moe in ("after_dense", "span"):

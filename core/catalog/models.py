@@ -18,6 +18,7 @@ from core.quantity import Quantity, leaf
 Covers = Literal[
     "weights",  # the tensors of the text model, with its prediction modules if it has any
     "text and vision",
+    "text, vision and audio",
     "a copy of the tied head",
     "attention masks stored as tensors",
     "packed elements",  # several weights in one stored number

@@ -1,0 +1,130 @@
+"""Layers that are not plain attention followed by a feed-forward part: recurrent mixers, and layers of one part only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from core.ir import Attention
+from core.ir_fields import Fields
+
+Mixing = Literal["full", "mla", "linear", "none"]
+# What a layer holds beside its mixer: the family's own rule decides (""), or the layer says so.
+Feeding = Literal["", "dense", "moe", "none"]
+
+_LETTERS: Mapping[str, tuple[Mixing, Feeding]] = {
+    "M": ("linear", "none"), "*": ("full", "none"), "-": ("none", "dense"), "E": ("none", "moe"),
+}
+_WORDS: Mapping[str, tuple[Mixing, Feeding]] = {
+    "mamba": _LETTERS["M"], "linear_attention": _LETTERS["M"], "attention": _LETTERS["*"],
+    "full_attention": _LETTERS["*"], "mlp": _LETTERS["-"], "moe": _LETTERS["E"],
+}
+_RECURRENT = frozenset({"linear_attention", "mamba", "conv"})
+
+
+@dataclass(frozen=True, slots=True)
+class Mixer:
+    """Geometry of a recurrent mixer: `heads` value heads, `groups` key heads, and the channels of its convolution."""
+
+    heads: int
+    groups: int
+    key: int
+    value: int
+    channels: int
+    kernel: int
+    state: bool = True  # whether it keeps a matrix a head; a short convolution keeps only its tail
+
+    @property
+    def inner(self) -> int:
+        return self.heads * self.value
+
+    def attention(self) -> Attention:
+        held = self.heads * self.key * self.value if self.state else 0
+        return Attention("linear", self.heads, 0, 0, 0, state_elements=held + self.channels * (self.kernel - 1))
+
+
+def mixer(fields: Fields, hidden: int, heads: int) -> Mixer:
+    """The recurrent mixer of a family that has one."""
+    match fields.family.mixer:
+        case "gated_delta":
+            groups, values = fields.size("linear_num_key_heads"), fields.size("linear_num_value_heads")
+            key, value = fields.size("linear_key_head_dim"), fields.size("linear_value_head_dim")
+            return Mixer(values, groups, key, value, 2 * groups * key + values * value,
+                         fields.size("linear_conv_kernel_dim"))
+        case "mamba2":
+            many, wide = fields.size("mamba_num_heads"), fields.size("mamba_head_dim")
+            groups, state = fields.size("n_groups"), fields.size("ssm_state_size")
+            return Mixer(many, groups, state, wide, many * wide + 2 * groups * state, fields.size("conv_kernel"))
+        case "kda":
+            own = _section(fields)
+            many, wide = own["num_heads"], own["head_dim"]
+            return Mixer(many, many, wide, wide, 3 * many * wide, own["short_conv_kernel_size"])
+        case _:
+            if hidden % heads:
+                raise fields.wrong("hidden_size", hidden, f"a multiple of the {heads} attention heads")
+            return Mixer(heads, heads, 0, hidden // heads, hidden, fields.size("conv_L_cache"), state=False)
+
+
+def _section(fields: Fields) -> dict[str, Any]:
+    """Kimi's `linear_attn_config`, with its numbers checked."""
+    raw = fields.get("linear_attn_config")
+    if not isinstance(raw, Mapping):
+        raise fields.wrong("linear_attn_config", raw, "a table of its linear layers")
+    for name in ("num_heads", "head_dim", "short_conv_kernel_size"):
+        amount = raw.get(name)
+        if isinstance(amount, bool) or not isinstance(amount, int) or not 1 <= amount < 2**20:
+            raise fields.wrong(f"linear_attn_config.{name}", amount, "a whole number of at least 1")
+    return dict(raw)
+
+
+def listed_layers(fields: Fields) -> int | None:
+    """The number of layers where the list of layers states it: newer nemotron_h configs have no other field."""
+    if fields.family.mixer != "mamba2":
+        return None
+    listed = _listed(fields)
+    return len(listed) if listed else None
+
+
+def _listed(fields: Fields) -> list[str]:
+    """nemotron_h's layers, one letter each."""
+    pattern = fields.get("hybrid_override_pattern")
+    if pattern is None:
+        words = fields.get("layers_block_type")
+        if words is None:
+            return []
+        if not isinstance(words, list) or any(word not in _WORDS for word in words):
+            raise fields.wrong("layers_block_type", words, f"a list of {', '.join(_WORDS)}")
+        letters = {both: letter for letter, both in _LETTERS.items()}
+        return [letters[_WORDS[word]] for word in words]
+    if not isinstance(pattern, str) or not pattern or set(pattern) - set(_LETTERS):
+        raise fields.wrong("hybrid_override_pattern", pattern, "text of the letters M, E, * and -")
+    return list(pattern)
+
+
+def layer_parts(fields: Fields, layers: int) -> list[tuple[Mixing, Feeding]] | None:
+    """Each layer's mixer and, where the layer says so, its feed-forward part. None: no recurrent layer in this model."""
+    match fields.family.mixer:
+        case "no":
+            return None
+        case "mamba2" if letters := _listed(fields):
+            if len(letters) != layers:
+                raise fields.wrong("num_hidden_layers", layers, f"the {len(letters)} layers of its pattern")
+            return [_LETTERS[letter] for letter in letters]
+        case "kda":
+            chosen = _section(fields).get("kda_layers")
+            if not isinstance(chosen, list) or any(not isinstance(n, int) for n in chosen):
+                raise fields.wrong("linear_attn_config.kda_layers", chosen, "a list of layer numbers")
+            return [("linear" if layer + 1 in chosen else "mla", "") for layer in range(layers)]
+    listed = fields.flags("layer_types", layers)
+    if listed is not None:
+        if wrong := [kind for kind in listed if kind not in _RECURRENT and kind not in ("full_attention", "attention")]:
+            raise fields.wrong("layer_types", wrong[0], "a recurrent layer or full attention")
+        return [("linear" if kind in _RECURRENT else "full", "") for kind in listed]
+    if fields.family.mixer == "short_conv":
+        chosen = fields.indices("full_attn_idxs")
+        return [("full" if layer in chosen else "linear", "") for layer in range(layers)]
+    if fields.family.mixer == "gated_delta":
+        every = fields.size("full_attention_interval", 4)
+        return [("full" if (layer + 1) % every == 0 else "linear", "") for layer in range(layers)]
+    raise fields.wrong("layer_types", None, "a list that says which layers are recurrent")
