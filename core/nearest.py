@@ -10,7 +10,7 @@ from typing import Any
 from core import choices
 from core.answer import Estimate
 from core.catalog import hardware, quants, runtimes
-from core.columns import settle
+from core.setting import settle
 from core.errors import RoofcastError
 from core.estimate import estimate
 from core.quantity import value
