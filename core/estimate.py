@@ -155,6 +155,9 @@ def _first_token(served: Served) -> dict[str, float]:
 def _limits(model_context: float, bare_plan: Plan, c: Columns, bare: Fit, found: Fit) -> dict[str, Any]:
     """The largest context for these users and the most sequences of this context, from the room left."""
     pool = float(bare.pool)
+    if not c.pooled:  # what lies outside a reserved pool loses some to fragments, and a runtime that fits layers keeps a margin
+        margin = c.fit_margin if c.offloads and c.host is not None else 0.0
+        pool = max((pool - margin - c.fragmentation * float(bare.weights)) / (1 + c.fragmentation), 0.0)
     each = float(bare.kv_sequence)
     users = max(1.0, float(np.ceil(c.users / c.dp)))
     low, high = 0.0, 2.0**27

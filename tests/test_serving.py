@@ -1,0 +1,88 @@
+"""Under load: limits that any closed form must keep, and the cases where others go wrong."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from core.estimate import estimate, numbers
+from core.scenario import from_flat
+
+KNOBS = {
+    "model": "meta-llama/Llama-3.1-8B",
+    "device": "H100",
+    "runtime": "vllm",
+    "quant": "BF16",
+    "prompt_tokens": 1024,
+    "output_tokens": 256,
+}
+
+
+def ask(**knobs) -> dict[str, float]:
+    return numbers(from_flat({**KNOBS, **knobs}))
+
+
+def test_little_s_law_holds_in_a_closed_loop():
+    for users in (1, 8, 64, 512):
+        m = ask(concurrency=users)
+        assert m["output_rate"] == pytest.approx(users * 256 / m["latency"])
+
+
+def test_latency_is_first_token_and_the_others():
+    m = ask(concurrency=16)
+    assert m["latency"] == pytest.approx(m["ttft"] + 255 * m["tpot"])
+
+
+def test_an_idle_open_loop_is_one_user_alone():
+    idle, alone = ask(arrival="open", request_rate_per_s=0.01), ask(concurrency=1)
+    assert idle["tpot"] == pytest.approx(alone["tpot"], rel=0.02)
+    assert idle["ttft"] == pytest.approx(alone["ttft"], rel=0.2)
+
+
+def test_an_overloaded_open_loop_has_no_end_and_gives_its_capacity():
+    answer = estimate(from_flat({**KNOBS, "arrival": "open", "request_rate_per_s": 500}))
+    assert answer.metric("ttft") == float("inf")
+    assert any(w.code == "overloaded" for w in answer.warnings)
+    saturated = ask(arrival="saturated")
+    assert answer.metric("output_rate") == pytest.approx(saturated["output_rate"], rel=0.15)
+
+
+def test_open_loop_waits_grow_toward_the_capacity():
+    waits = [ask(arrival="open", request_rate_per_s=rate)["ttft"] for rate in (1, 5, 10, 20, 23)]
+    assert waits == sorted(waits)
+
+
+def test_more_users_share_one_card_without_free_lunch():
+    rates = [ask(concurrency=n) for n in (1, 2, 4, 8, 16, 32, 64, 128)]
+    for few, many in itertools.pairwise(rates):
+        assert many["output_rate"] >= few["output_rate"] * 0.999
+        assert many["tpot"] >= few["tpot"] * 0.999
+        assert many["ttft"] >= few["ttft"] * 0.999
+
+
+def test_continuous_batching_is_not_amdahl():
+    # Seed 004's Amdahl form predicts that eight users get 1.3 times one user's rate; its own engines gave more than three times.
+    assert ask(concurrency=8)["output_rate"] / ask(concurrency=1)["output_rate"] > 5
+
+
+def test_prefix_hits_save_prefill_but_not_attention_over_the_prefix():
+    cold = ask(prompt_tokens=8192)
+    warm = ask(prompt_tokens=8192, prefix_cached_tokens=7168)
+    short = ask(prompt_tokens=1024)
+    assert short["ttft"] < warm["ttft"] < cold["ttft"] / 3
+
+
+def test_a_layer_split_overlaps_prompts_but_never_tokens():
+    one = numbers(from_flat({"model": "meta-llama/Llama-3.1-8B", "device": "RTX 3090", "quant": "Q4_K_M", "prompt_tokens": 4096}))
+    two = numbers(
+        from_flat({"model": "meta-llama/Llama-3.1-8B", "device": "RTX 3090", "quant": "Q4_K_M", "prompt_tokens": 4096, "count": 2})
+    )
+    assert two["decode_rate"] <= one["decode_rate"]
+    assert two["prefill_rate"] > 1.5 * one["prefill_rate"]
+
+
+def test_users_beyond_the_slots_wait():
+    m = numbers(from_flat({**KNOBS, "concurrency": 64, "max_sequences": 16}))
+    assert m["batch"] <= 16
+    assert m["ttft"] > 2 * numbers(from_flat({**KNOBS, "concurrency": 16, "max_sequences": 16}))["ttft"]
