@@ -1,4 +1,4 @@
-"""Dimensions of every formula: each body runs once on pint quantities of its units and must give the unit it declares."""
+"""Dimensions of every formula: each body runs once on pint quantities of its units and give the unit it declares."""
 
 from __future__ import annotations
 
