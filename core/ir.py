@@ -66,7 +66,7 @@ class Attention:
             return 0
         if self.kind == "mla":
             return self.kv_lora_rank + self.rope_head_dim + self.index_elements
-        return self.kv_heads * (self.head_dim + self.v_head_dim)
+        return self.kv_heads * (self.head_dim + self.v_head_dim) + self.index_elements
 
 
 @dataclass(frozen=True, slots=True)

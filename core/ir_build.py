@@ -11,7 +11,7 @@ from typing import Any
 from core.ir import Attention, Block, Mlp, ModelIR
 from core.ir_fields import Fields
 from core.ir_layers import Shape, attentions, indexes, mlps, prediction_layer
-from core.ir_mixers import write_mixer
+from core.ir_mixers import write_compressed, write_mixer, write_streams
 from core.ir_write import Writer
 
 
@@ -69,6 +69,7 @@ class _Tensors(Writer):
     def __init__(self, fields: Fields, shape: Shape) -> None:
         super().__init__(fields, shape)
         self.layout = self._layout()
+        self.streams = self.family.qkv == "compressed"  # DeepSeek-V4's parallel residual streams
         self.per_layer = fields.size("hidden_size_per_layer_input", 0, least=0) if self.family.window == "gemma4" else 0
 
     def _layout(self) -> str:
@@ -102,6 +103,8 @@ class _Tensors(Writer):
             self.norm("token_embd_norm", shape.hidden)
 
     def head(self) -> None:
+        if self.streams:
+            write_streams(self, "head")
         self.norm("output_norm", self.shape.hidden)
         if not self.shape.tied:
             self.add("output", (self.shape.vocab, self.shape.hidden), "head", "vocab",
@@ -122,12 +125,16 @@ class _Tensors(Writer):
         if attention.kind != "none":
             if layout != "post":
                 self.norm("attn_norm", hidden)
+            if self.streams:
+                write_streams(self, "attn")
             self.mixing(attention, layer)
             if layout in ("post", "sandwich"):
                 self.norm("post_attention_norm", hidden)
         if mlp.kind != "none":
             if layout in ("pre", "sandwich"):
                 self.norm("ffn_norm", hidden)
+            if self.streams:
+                write_streams(self, "ffn")
             if mlp.kind == "moe":
                 self.moe(mlp)
             else:
@@ -143,6 +150,8 @@ class _Tensors(Writer):
 
     def mixing(self, attention: Attention, layer: int) -> None:
         match attention.kind:
+            case _ if self.streams:
+                write_compressed(self, layer)
             case "linear":
                 write_mixer(self)
             case "mla":
@@ -233,10 +242,14 @@ class _Tensors(Writer):
             return
         hidden, family = self.shape.hidden, self.family
         # Some experts work in a narrower space that all of them share.
-        latent = self.fields.size("moe_latent_size", 0, least=0) if family.mixer == "mamba2" else 0
+        latent = self.fields.size("moe_latent_size", 0, least=0) if "ffn_latent_down" in self.names else 0
         steer = self.fields.switch(family.router_bias)
         self.add("ffn_gate_inp", (m.experts, hidden), "router", "replicated", bias=steer)
-        if family.correction_bias:
+        # In V4's first layers a token's number alone names its experts.
+        hashed = self.streams and self.place[1] is not None and self.place[1] < self.fields.size("num_hash_layers", 3, least=0)
+        if hashed:
+            self.add("ffn_hash", (self.shape.vocab, m.top_k), "embedding", "replicated", suffix="")
+        elif family.correction_bias:
             self.add("exp_probs_b", (m.experts,), "router", "replicated", suffix="")
         self.experts(m, latent or hidden)
         if latent:
@@ -288,7 +301,12 @@ class _Tensors(Writer):
                 self.add("nextn.embed_tokens", vocab, "mtp", "vocab")
             self.norm("nextn.enorm", hidden)
             self.norm("nextn.hnorm", hidden)
-            self.add("nextn.eh_proj", (hidden, 2 * hidden), "mtp", "replicated")
+            if style == "v4":
+                self.add("nextn.e_proj", (hidden, hidden), "mtp", "replicated")
+                self.add("nextn.h_proj", (hidden, hidden), "mtp", "replicated")
+                write_streams(self, "head")
+            else:
+                self.add("nextn.eh_proj", (hidden, 2 * hidden), "mtp", "replicated")
             self.decoder(attention, mlp, self.shape.layers + module)
             self.norm("nextn.shared_head_norm", hidden)
             if style == "deepseek":
@@ -298,7 +316,7 @@ class _Tensors(Writer):
 
 _MTP_PREFIX: Mapping[str, str] = {
     "deepseek": "model.layers.{layer}.", "glm": "model.layers.{layer}.",
-    "mimo": "model.mtp_layers.{n}.", "qwen": "mtp.layers.{n}.", "nemotron": "mtp.layers.{n}.",
+    "v4": "mtp.{n}.", "mimo": "model.mtp_layers.{n}.", "qwen": "mtp.layers.{n}.", "nemotron": "mtp.layers.{n}.",
 }
 _DEEPSEEK_MTP = {
     "nextn.embed_tokens": "embed_tokens", "nextn.enorm": "enorm", "nextn.hnorm": "hnorm", "nextn.eh_proj": "eh_proj",
@@ -310,6 +328,11 @@ _MTP_NAMES: Mapping[str, Mapping[str, str]] = {
     "mimo": {
         "nextn.enorm": "token_layernorm", "nextn.hnorm": "hidden_layernorm", "nextn.eh_proj": "input_proj",
         "nextn.shared_head_norm": "final_layernorm",
+    },
+    "v4": {
+        "nextn.enorm": "enorm", "nextn.hnorm": "hnorm", "nextn.e_proj": "e_proj", "nextn.h_proj": "h_proj",
+        "nextn.shared_head_norm": "norm",
+        **{f"hc_head_{name}": f"hc_head_{name}" for name in ("fn", "base", "scale")},
     },
     "qwen": {
         "nextn.enorm": "pre_fc_norm_embedding", "nextn.hnorm": "pre_fc_norm_hidden", "nextn.eh_proj": "fc",

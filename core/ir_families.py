@@ -19,7 +19,7 @@ class Family:
 
     tied: bool = False  # tie_word_embeddings when the config is silent
     defaults: Mapping[str, Any] = field(default_factory=dict)  # other fields when the config is silent
-    qkv: Literal["split", "fused", "mla"] = "split"
+    qkv: Literal["split", "fused", "mla", "compressed"] = "split"
     qkv_bias: Switch = False
     out_bias: Switch = False
     mlp_bias: Switch = False
@@ -44,7 +44,7 @@ class Family:
     correction_bias: bool = False  # a vector that only steers the choice of experts
     expert_bias: bool = False
     shared_gate: bool = False
-    mtp: Literal["no", "deepseek", "glm", "mimo", "qwen", "nemotron"] = "no"
+    mtp: Literal["no", "deepseek", "glm", "v4", "mimo", "qwen", "nemotron"] = "no"
     prefix: str = "model.layers.{i}."
     names: Mapping[str, str] = field(default_factory=dict)
 
@@ -169,10 +169,8 @@ _DELTA_NET = {
 _qwen3_next = Family(
     qkv_bias="attention_bias", out_bias="attention_bias", qk_norm=True, attn_gate=True, mixer="gated_delta", moe="step",
     shared_gate=True, mtp="qwen", names={**_SHARED_EXPERT, **_DELTA_NET},
-    defaults={
-        "head_dim": 256, "linear_num_key_heads": 16, "linear_num_value_heads": 32, "linear_key_head_dim": 128,
-        "linear_value_head_dim": 128, "linear_conv_kernel_dim": 4,
-    },
+    defaults={"head_dim": 256, "linear_num_key_heads": 16, "linear_num_value_heads": 32, "linear_key_head_dim": 128,
+              "linear_value_head_dim": 128, "linear_conv_kernel_dim": 4},
 )
 _dsa = replace(_deepseek_v3, indexer=True)
 
@@ -198,8 +196,7 @@ _nemotron_h = Family(
         "ffn_down_shexp": "mixer.shared_experts.down_proj", "ffn_latent_down": "mixer.fc1_latent_proj",
         "ffn_latent_up": "mixer.fc2_latent_proj",
     },
-    defaults={"head_dim": 128, "mamba_num_heads": 128, "mamba_head_dim": 64, "n_groups": 8, "ssm_state_size": 128,
-              "conv_kernel": 4},
+    defaults={"head_dim": 128, "mamba_num_heads": 128, "mamba_head_dim": 64, "n_groups": 8, "ssm_state_size": 128, "conv_kernel": 4},
 )
 _gemma4 = replace(
     _gemma, layout="sandwich", window="gemma4", qk_norm=True, moe="named",
@@ -228,12 +225,27 @@ _lfm2 = Family(
     },
 )
 
+_COMPRESSOR = {"kv": "kv_proj", "gate": "gate_proj", "ape": "position_bias", "norm": "kv_norm"}
+
 FAMILIES: Mapping[str, Family] = {
     "llama": _llama,
     "qwen3_next": _qwen3_next,
     "qwen3_5": replace(_qwen3_next, moe="no"),
     "qwen3_5_moe": _qwen3_next,
     "deepseek_v32": _dsa,
+    "deepseek_v4": Family(
+        qkv="compressed", moe="after_dense", correction_bias=True, mtp="v4",
+        names={
+            "attn_kv": "self_attn.kv_proj", "attn_kv_a_norm": "self_attn.kv_norm", "attn_q_a_norm": "self_attn.q_a_norm",
+            "attn_output_a": "self_attn.o_a_proj", "attn_output_b": "self_attn.o_b_proj", "ffn_hash": "mlp.gate.tid2eid",
+            "indexer_attn_q_b": "self_attn.compressor.indexer.q_b_proj",
+            "indexer_proj": "self_attn.compressor.indexer.scorer.weights_proj",
+            **{f"attn_compressor_{role}": f"self_attn.compressor.{name}" for role, name in _COMPRESSOR.items()},
+            **{f"indexer_compressor_{role}": f"self_attn.compressor.indexer.{name}" for role, name in _COMPRESSOR.items()},
+            **{f"hc_{part}_{name}": f"{part}_hc.{name}" for part in ("attn", "ffn") for name in ("fn", "base", "scale")},
+            **{f"hc_head_{name}": f"model.hc_head.hc_{name}" for name in ("fn", "base", "scale")},
+        },
+    ),
     "glm_moe_dsa": replace(_dsa, mtp="glm"),  # the module shares embedding and head
     "nemotron_h": _nemotron_h,
     "gemma4_text": _gemma4,
@@ -248,8 +260,7 @@ FAMILIES: Mapping[str, Family] = {
             "ffn_gate_shexp": "shared_mlp.input_linear.gate", "ffn_up_shexp": "shared_mlp.input_linear.up",
             "ffn_down_shexp": "shared_mlp.output_linear",
         },
-        tied=True, defaults={"n_groups": 1, "ssm_state_size": 128, "conv_kernel": 4},
-    ),
+        tied=True, defaults={"n_groups": 1, "ssm_state_size": 128, "conv_kernel": 4}),
     "kimi_linear": replace(
         _deepseek_v3, mixer="kda", mtp="no", names={
             **{f"linear_{part}": f"self_attn.{part}_proj" for part in "qkv"},
@@ -319,8 +330,7 @@ FAMILIES: Mapping[str, Family] = {
         router_bias=True, expert_bias=True, names={"ffn_gate_inp": "mlp.router"},
         defaults={"head_dim": 64, "sliding_window": 128},
     ),
-    "minimax_m2": Family(qk_norm="use_qk_norm=True", qk_norm_over="all", moe="all", correction_bias=True,
-                         names=_SPARSE_BLOCK),
+    "minimax_m2": Family(qk_norm="use_qk_norm=True", qk_norm_over="all", moe="all", correction_bias=True, names=_SPARSE_BLOCK),
     "llama4_text": Family(
         qkv_bias="attention_bias", out_bias="attention_bias", window="chunked", moe="interleaved",
         defaults={"attention_chunk_size": 8192, "interleave_moe_layer_step": 1, "head_dim": 128},

@@ -19,7 +19,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "vocab_size": ("padded_vocab_size",),
     "max_position_embeddings": ("n_positions", "seq_length", "max_seq_len", "model_max_length"),
     "num_experts": ("num_local_experts", "n_routed_experts", "moe_num_experts"),
-    "num_experts_per_tok": ("experts_per_token", "moe_topk", "moe_k", "top_k_experts"),
+    "num_experts_per_tok": ("experts_per_token", "moe_topk", "moe_k", "top_k_experts", "num_experts_per_token"),
     "num_nextn_predict_layers": ("mtp_num_hidden_layers",),
     "mamba_num_heads": ("mamba_n_heads",),
     "mamba_head_dim": ("mamba_d_head",),
@@ -29,7 +29,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "use_conv_bias": ("mamba_conv_bias",),
     "use_bias": ("mamba_proj_bias",),
     "n_shared_experts": ("moe_num_shared_experts", "num_shared_expert", "num_shared_experts"),
-    "first_k_dense_replace": ("moe_layer_start_index",),
+    "first_k_dense_replace": ("moe_layer_start_index", "num_dense_layers"),
     "torch_dtype": ("dtype",),
 }
 
@@ -166,6 +166,9 @@ class Fields:
         raw = self.outer_get("quantization_config")
         if not isinstance(raw, Mapping):
             return None
+        if self.outer_get("expert_dtype") == "fp4":
+            self.assumed["quantization_config"] = "MXFP4 experts beside BF16; published beside FP8"
+            return "MXFP4"
         found = published_quant(raw)
         if found is None:
             self.assumed["quantization_config"] = "unquantised weights: the published format is not in the catalog"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from core.errors import ScenarioError
 from core.ir import Attention, AttentionKind, Mlp
+from core.ir_compressed import compressed_attention
 from core.ir_fields import Fields
 from core.ir_hybrid import layer_parts, listed_layers, mixer
 
@@ -150,6 +151,8 @@ def _pattern(fields: Fields) -> int:
 
 
 def attentions(fields: Fields, shape: Shape) -> list[Attention]:
+    if fields.family.qkv == "compressed":
+        return [compressed_attention(fields, shape.heads, shape.head_dim, layer) for layer in range(shape.layers)]
     made: list[Attention] = []
     windows = _windows(fields, shape)
     recurrent = mixer(fields, shape.hidden, shape.heads).attention() if ("linear", None) in windows else None
@@ -238,6 +241,10 @@ def mlps(fields: Fields, shape: Shape) -> list[Mlp]:
 def _dense_width(fields: Fields, hidden: int) -> int:
     if fields.model_type == "llama4_text":
         return fields.size("intermediate_size_mlp")
+    if fields.model_type == "lfm2" and fields.switch("block_auto_adjust_ff_dim=True"):
+        # Two thirds of what the config says, rounded up.
+        many = fields.size("block_multiple_of", 256)
+        return -(-(2 * fields.size("intermediate_size") // 3) // many) * many
     if fields.model_type == "qwen":
         # Qwen 1 states the width of gate and up together.
         return fields.size("intermediate_size") // 2

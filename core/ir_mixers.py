@@ -1,7 +1,9 @@
-"""The tensors of recurrent mixers. Each takes the place of a layer's attention."""
+"""The tensors of recurrent mixers and of compressed attention. Each takes the place of a layer's attention."""
 
 from __future__ import annotations
 
+from core.ir import Group
+from core.ir_compressed import SPARSE, ratio
 from core.ir_hybrid import Mixer, mixer
 from core.ir_write import Writer
 
@@ -66,3 +68,45 @@ def _short_conv(to: Writer, m: Mixer) -> None:
     to.add("shortconv_in_proj", (3 * hidden, hidden), "attention", "heads", bias=bias)
     to.add("shortconv_conv", (hidden, 1, m.kernel), "attention", "heads", bias=bias)
     to.add("shortconv_out_proj", (hidden, hidden), "attention", "heads", bias=bias)
+
+
+def write_compressed(to: Writer, layer: int) -> None:
+    """DeepSeek-V4's attention of one layer."""
+    fields, hidden, heads, width = to.fields, to.shape.hidden, to.shape.heads, to.shape.head_dim
+    query, groups, low = fields.size("q_lora_rank"), fields.size("o_groups"), fields.size("o_lora_rank")
+    if heads * width % groups:
+        raise fields.wrong("o_groups", groups, f"a divisor of {heads} heads of {width}")
+    to.add("attn_q_a", (query, hidden), "attention", "replicated")
+    to.norm("attn_q_a_norm", query)
+    to.add("attn_q_b", (heads * width, query), "attention", "heads")
+    to.add("attn_kv", (width, hidden), "attention", "replicated")
+    to.norm("attn_kv_a_norm", width)
+    to.add("attn_sinks", (heads,), "attention", "heads", suffix="")
+    to.add("attn_output_a", (groups * low, heads * width // groups), "attention", "heads")
+    to.add("attn_output_b", (hidden, groups * low), "attention", "heads")
+    if tokens := ratio(fields, layer):
+        # Where the entries are chosen, neighbours overlap: keys and gates of both halves.
+        sparse = tokens == SPARSE
+        _compressor(to, "attn_compressor", width, tokens, 2 if sparse else 1)
+        if sparse:
+            own, small = fields.size("index_n_heads"), fields.size("index_head_dim")
+            _compressor(to, "indexer_compressor", small, tokens, 2)
+            to.add("indexer_attn_q_b", (own * small, query), "attention", "replicated")
+            to.add("indexer_proj", (own, hidden), "attention", "replicated")
+
+
+def _compressor(to: Writer, role: str, width: int, tokens: int, times: int) -> None:
+    for part in ("kv", "gate"):
+        to.add(f"{role}_{part}", (times * width, to.shape.hidden), "attention", "replicated")
+    to.add(f"{role}_ape", (tokens, times * width), "attention", "replicated", suffix="")
+    to.norm(f"{role}_norm", width)
+
+
+def write_streams(to: Writer, part: str) -> None:
+    """What mixes the parallel residual streams before and after a part of a layer, or at the end of the model."""
+    many = to.fields.size("hc_mult")
+    rows, scales = (many, 1) if part == "head" else ((2 + many) * many, 3)
+    group: Group = "norm" if part == "head" else "mlp"
+    to.add(f"hc_{part}_fn", (rows, many * to.shape.hidden), group, "replicated", suffix="")
+    to.add(f"hc_{part}_base", (rows,), group, "replicated", suffix="")
+    to.add(f"hc_{part}_scale", (scales,), group, "replicated", suffix="")
