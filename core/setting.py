@@ -83,6 +83,8 @@ def _quant(scenario: Scenario, ir: ModelIR, runtime: Runtime, backend: str) -> Q
     asked = scenario.deployment.quant
     if asked is None:
         native = ir.native_quant if runtime.audience == "server" else None
+        if ir.native_quant and first == "gguf" and quants.quant(ir.native_quant).kernel_class == "mxfp4":
+            return quants.quant("MXFP4", "gguf")  # published in a format that GGUF carries as it is
         if native and runtimes.supports(runtime, backend, quants.quant(native).container, quants.quant(native).kernel_class):
             return quants.quant(native)
         return quants.quant(runtime.default_quant, first)  # type: ignore[arg-type]

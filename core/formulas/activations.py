@@ -43,7 +43,7 @@ def bytes_left(*, limit: Bytes, used: Bytes) -> Bytes:
 @formula("definition")
 def sequences_that_fit(*, pool: Bytes, bytes_each: Bytes) -> Count:
     """Whole sequences whose cache fits a pool."""
-    return np.maximum(np.floor(pool / bytes_each), 0)
+    return np.maximum(np.floor(pool / np.maximum(bytes_each, 1e-9)), 0)
 
 
 @formula("definition")
