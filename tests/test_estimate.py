@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from core.answer import Estimate, Step
@@ -332,6 +332,9 @@ def test_many_candidates_are_each_as_one(
 
 
 @given(model_names, cards, servers, prompts, outputs)
+@example(SMALL, "Tesla T4", ("vllm", "BF16"), 3923, 105)
+@example(SMALL, "RTX 4090", ("vllm", "BF16"), 3293, 47)
+@example(LATENT, "H100 SXM5 80GB", ("vllm", "BF16"), 8, 89)
 @settings(max_examples=40, deadline=None)
 def test_more_users_give_more_tokens_and_wait_longer(
     model: str, card: str, engine: tuple[str, str], prompt: int, output: int
@@ -351,6 +354,7 @@ def test_more_users_give_more_tokens_and_wait_longer(
 
 
 @given(model_names, cards, servers, prompts, outputs, users)
+@example(MIXTURE, "H100 SXM5 80GB", ("vllm", "BF16"), 6, 167, 256)
 @settings(max_examples=40, deadline=None)
 def test_a_closed_loop_stays_below_what_saturates(
     model: str, card: str, engine: tuple[str, str], prompt: int, output: int, n: int
