@@ -10,11 +10,11 @@ from typing import Any
 from core import choices
 from core.answer import Estimate
 from core.catalog import hardware, quants, runtimes
-from core.setting import settle
 from core.errors import RoofcastError
 from core.estimate import estimate
 from core.quantity import value
 from core.scenario import Scenario
+from core.setting import settle
 from core.units import show
 from core.weights import weight_table
 

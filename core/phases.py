@@ -164,14 +164,14 @@ class _Times:
         flop = attention_flop(pairs=pairs, heads=b.heads, key_width=b.key_width, value_width=b.value_width)
         time = attention_time(flop=flop, peak=g.attention_peak, efficiency=g.attention_efficiency, length=w.prompt, half=g.attention_half,
                               named="prefill attention")  # fmt: skip
-        read = kv_bytes(tokens=self.work.start, sequences=share(whole=w.prompts, parts=w.chunks), elements=b.kv_elements,
+        read = kv_bytes(tokens=self.work.start, sequences=share(whole=w.prompts, parts=w.chunks), elements=b.kv_read,
                         element_size=c.kv_size, layers=b.count, split=1.0)  # fmt: skip
         self.ops.append(self.op("attention (prompt)", b, b.count, flop, read, time, 0.0 * value(time), time, "compute"))
 
     def attention_decode(self, b: BlockShare) -> None:
         c, g, w = self.c, self.c.gpu, self.work
         seen = tokens_read(context=w.context, window=b.window)
-        read = kv_bytes(tokens=seen, sequences=w.batch, elements=b.kv_elements, element_size=c.kv_size, layers=b.count, split=c.cp,
+        read = kv_bytes(tokens=seen, sequences=w.batch, elements=b.kv_read, element_size=c.kv_size, layers=b.count, split=c.cp,
                         named="KV cache read")  # fmt: skip
         pairs = decode_pairs(seen=seen, batch=w.batch, layers=b.count, ranks=c.cp)
         flop = attention_flop(pairs=pairs, heads=b.heads, key_width=b.decode_key_width, value_width=b.decode_value_width)

@@ -109,6 +109,7 @@ class BlockShare:
     norm_bytes: Any
     heads: Any  # query heads of this rank
     kv_elements: Any  # elements one token adds to this rank's cache, per layer
+    kv_read: Any  # elements of a cached token that attention reads; more than it adds where layers share a cache
     window: Any
     key_width: float  # per head, of scores in prefill
     value_width: float
@@ -178,7 +179,11 @@ def make_plan(ir: ModelIR, c: Columns) -> Plan:
             return total(parts, label) if len(parts) > 1 else parts[0] if parts else 0.0
 
         if attention.kind == "mla":
-            per_token = latent_elements(latent=config("latent", attention.kv_lora_rank), rope=config("rope width", attention.rope_head_dim))
+            per_token = latent_elements(
+                latent=config("latent", attention.kv_lora_rank),
+                rope=config("rope width", attention.rope_head_dim),
+                index=config("indexer's key", attention.index_elements),
+            )
             decode_widths = (attention.kv_lora_rank + attention.rope_head_dim, attention.kv_lora_rank)
         elif attention.kind in ("linear", "none"):
             per_token, decode_widths = config("cache elements", 0.0), (0, 0)
@@ -188,6 +193,8 @@ def make_plan(ir: ModelIR, c: Columns) -> Plan:
                 key_width=config("key width", attention.head_dim),
                 value_width=config("value width", attention.v_head_dim),
             )
+            if attention.index_elements:
+                per_token = total([per_token, config("indexer's key", attention.index_elements)], "cache elements of a token")
             decode_widths = (attention.head_dim, attention.v_head_dim)
         blocks.append(
             BlockShare(
@@ -201,7 +208,8 @@ def make_plan(ir: ModelIR, c: Columns) -> Plan:
                 expert_bytes=on_rank("weights", "experts", "expert weights of a rank"),
                 norm_bytes=on_rank("weights", "norm", "norm weights"),
                 heads=share(whole=config("attention heads", attention.heads), parts=c.tp),
-                kv_elements=per_token,
+                kv_elements=config("cache shared with an earlier layer", 0.0) if attention.kv_shared else per_token,
+                kv_read=per_token,
                 window=config("window", attention.window) if attention.window else no_window,
                 key_width=float(attention.head_dim),
                 value_width=float(attention.v_head_dim),

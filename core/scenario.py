@@ -160,6 +160,7 @@ _SAY = {
     "literal_error": "must be one of {expected}",
     "bool_parsing": "must be true or false",
     "string_type": "must be text",
+    "string_pattern_mismatch": "must be a date such as 2025, 2025-06 or 2025-06-30",
 }
 
 
@@ -172,7 +173,8 @@ def scenario(raw: dict[str, Any]) -> Scenario:
         name = str(first["loc"][-1]) if first["loc"] else "the scenario"
         if first["type"] == "value_error":
             raise ScenarioError(f"{str(first['ctx']['error'])[0].upper()}{str(first['ctx']['error'])[1:]}.") from error
-        rule = _SAY.get(first["type"], first["msg"]).format(**first.get("ctx", {}))
+        known = _SAY.get(first["type"])
+        rule = known.format(**first.get("ctx", {})) if known else f"is wrong: {first['msg'].lower()}"
         given = "" if first["type"] in ("missing", "extra_forbidden") else f" (it is {first['input']!r})"
         raise ScenarioError(f"{name} {rule}{given}.") from error
 

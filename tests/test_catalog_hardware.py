@@ -232,7 +232,6 @@ def test_every_published_disagreement_is_kept() -> None:
 
 
 def test_a_peak_that_nobody_published_is_none() -> None:
-    assert hardware.device("DGX Spark").fact("fp16_tflops") is None
     assert hardware.device("Tesla P40").fact("fp16_tflops") is None
     assert hardware.device("H100").fact("fp4_tflops") is None
 

@@ -15,9 +15,9 @@ def kv_elements(*, kv_heads: Count, key_width: Count, value_width: Count) -> Cou
 
 
 @formula("deepseek-v2", eq="eq. 9-16")
-def latent_elements(*, latent: Count, rope: Count) -> Count:
-    """Elements that one token adds to one MLA layer's cache: the compressed latent and the shared rotary key."""
-    return latent + rope
+def latent_elements(*, latent: Count, rope: Count, index: Count) -> Count:
+    """Elements that one token adds to one MLA layer's cache: the compressed latent, the shared rotary key, an indexer's key if any."""
+    return latent + rope + index
 
 
 @formula("definition")

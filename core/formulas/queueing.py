@@ -21,21 +21,48 @@ def time_per_token(*, decode: Seconds, batch: Count, output: Tokens, chunks: Cou
 
 
 @formula("definition")
-def added_time(*, mixed: Seconds, decode: Seconds) -> Seconds:
-    """What carrying a chunk of a prompt adds to a decode step."""
-    return np.maximum(mixed - decode, 0.0)
+def prompts_a_step(*, batch: Count, output: Tokens, packed: Count) -> Count:
+    """Prompts whose parts a mixed step carries: as many as the batch uses up in a step, one at least, and what fits."""
+    return np.maximum(np.minimum(batch / output, packed), 1.0)
+
+
+@formula("definition")
+def added_time(*, mixed: Seconds, decode: Seconds, prompts: Count) -> Seconds:
+    """What carrying the part of one prompt adds to a decode step."""
+    return np.maximum(mixed - decode, 0.0) / prompts
 
 
 @formula("little1961", eq="L = λW")
-def closed_rate(*, users: Count, first_token: Seconds, per_token: Seconds, output: Tokens) -> Rate:
+def closed_rate(*, users: Count, residence: Seconds, away: Seconds) -> Rate:
     """Requests a second of a closed loop: every user asks again as soon as the answer is complete."""
-    return users / (first_token + per_token * (output - 1))
+    return users / (residence + away)
 
 
-@formula("reiser1980", eq="Schweitzer's approximation, deterministic service")
-def prefill_residence(*, service: Seconds, users: Count, rate: Rate, residence: Seconds) -> Seconds:
-    """Time in the prefill queue: own service, those found waiting, less half the service already done."""
-    return service * (1 + (users - 1) / users * np.maximum(rate * residence - rate * service / 2, 0.0))
+@formula("definition")
+def shared_service(*, decode: Seconds, extra: Seconds, packed: Count, chunks: Count, stages: Count) -> Seconds:
+    """What one prompt costs those behind it: prompts shorter than the token budget share a step."""
+    return (decode / packed + extra) * (chunks + stages - 1) / stages
+
+
+@formula("definition")
+def prompts_in_step(*, room: Tokens, tokens: Tokens, users: Count) -> Count:
+    """Prompts that a step can carry together, if so many ask."""
+    return np.maximum(np.minimum(np.floor(room / tokens), users), 1.0)
+
+
+@formula("reiser1980", eq="Schweitzer's approximation with deterministic service, solved for the residence")
+def prefill_residence(*, own: Seconds, service: Seconds, users: Count, life: Seconds) -> Seconds:
+    """Time in the prefill queue of a closed loop: R = own + service (N-1)/N (X R - X service / 2), X = N / (R + life)."""
+    return np.maximum(
+        (
+            own
+            + service * (users - 1)
+            - life
+            + np.sqrt(np.maximum((own + service * (users - 1) - life) ** 2 + 4 * own * life - 2 * service**2 * (users - 1), 0.0))
+        )
+        / 2,
+        own,
+    )
 
 
 @formula("definition")
@@ -51,9 +78,21 @@ def step_in_progress(*, step: Seconds) -> Seconds:
 
 
 @formula("definition")
-def longer(*, a: Seconds, b: Seconds) -> Seconds:
-    """The longer of two waits."""
-    return np.maximum(a, b)
+def moved_wait(*, bunched: Seconds, queued: Seconds, per_token: Seconds, decode: Seconds, output: Tokens) -> Seconds:
+    """Where prompts come in bunches, what would have slowed the answers down is waited for at their start instead; no more than that."""
+    return np.minimum(np.maximum(bunched - queued, 0.0), np.maximum(per_token - decode, 0.0) * (output - 1))
+
+
+@formula("definition")
+def undisturbed_time(*, per_token: Seconds, moved: Seconds, output: Tokens) -> Seconds:
+    """TPOT less what was waited for before the first token."""
+    return per_token - moved / np.maximum(output - 1, 1)
+
+
+@formula("definition")
+def away_time(*, life: Seconds, fixed: Seconds, half_step: Seconds) -> Seconds:
+    """What a user's cycle holds beside the prefill queue: the answer, the request's fixed cost, the step in progress."""
+    return life + fixed + half_step
 
 
 @formula("definition")
@@ -72,6 +111,12 @@ def open_wait(*, service: Seconds, utilisation: Count) -> Seconds:
 def first_token_time(*, wait: Seconds, prefill: Seconds, fixed: Seconds) -> Seconds:
     """TTFT: waiting, prefill in shared steps (its last step gives the first token), and the request's fixed cost."""
     return wait + prefill + fixed
+
+
+@formula("definition")
+def answer_life(*, per_token: Seconds, output: Tokens) -> Seconds:
+    """Time from the first token of an answer to its last."""
+    return per_token * (output - 1)
 
 
 @formula("definition")
