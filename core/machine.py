@@ -49,6 +49,7 @@ def facts_of(setting: Setting, device: Device, backend: str) -> dict[str, Any]:
         "engine": setting.runtime.engine,
         "backend": backend,
         "family": device.family,
+        "arch": device.arch,
         "vendor": device.vendor,
         "kind": device.kind,
         "device_class": device.device_class,

@@ -350,9 +350,11 @@ def test_more_users_give_more_tokens_and_wait_longer(
     cap = min(num(answer.limits["max_batch"]), answer.resolved["max_sequences"] or 256)
     steps = [n for n in (1, 2, 4, 8, 16, 32, 64, 128, 256) if n <= cap]
     found = [numbers(asked.with_(concurrency=n)) for n in steps]
+    mixture = any(block.mlp.kind == "moe" for block in answer.ir.blocks)
     for few, many in itertools.pairwise(found):
         assert many["output_rate"] >= few["output_rate"] * (1 - 0.05)
-        assert many["ttft"] >= few["ttft"] * (1 - 0.10)
+        # Prompts that share a step read the experts once for all, so a mixture's first token may come sooner in company.
+        assert many["ttft"] >= few["ttft"] * (1 - (0.3 if mixture else 0.05))
         assert many["tpot"] >= few["tpot"] * (1 - 0.05)
         assert many["latency"] >= few["latency"] * (1 - 0.05)
 
