@@ -13,6 +13,10 @@ from core.scenario import from_flat
 AUTO = "auto"
 CUSTOM = "Your own"
 
+# Formats that only a fork of llama.cpp reads.
+_FORK_ONLY = "ik-llama-blocks"
+_OWN = "MXFP4_MOE"  # published by the model's makers, and in GGUF as it is
+
 # What opens first; also what a link leaves out.
 MODEL, DEVICE, RUNTIME = "Llama-3.1-8B-Instruct", "RTX 4090", "llama.cpp"
 
@@ -95,13 +99,20 @@ def quant_names(runtime: str, backend: str | None = None) -> list[str]:
         q.id
         for q in quants.quants().values()
         if "UNKNOWN" not in q.id
-        and any(runtimes.supports(entry, b, q.container, q.kernel_class) for b in backends if b)
+        and (q.source != _FORK_ONLY or entry.id == "ik_llama.cpp")
+        and any(q.container in entry.backends[b].containers and runtimes.supports(entry, b, q.container, q.kernel_class)
+                for b in backends if b)
     ]
     return [AUTO, *found] if entry.audience == "server" or not found else found
 
 
-def default_quant(runtime: str, backend: str | None = None) -> str:
+def default_quant(runtime: str, backend: str | None = None, model: str | None = None) -> str:
+    """What opens first: as published for servers, the runtime's usual one for others, or the model's own where GGUF carries it."""
     names = quant_names(runtime, backend)
+    if model is not None and _OWN in names:
+        own = models.ir(model).native_quant
+        if own and quants.quant(own).kernel_class == "mxfp4":
+            return _OWN
     wanted = runtimes.runtime(runtime).default_quant
     return AUTO if names[0] == AUTO else wanted if wanted in names else names[0]
 

@@ -163,7 +163,7 @@ def _offloading_runtime(scenario: Scenario) -> Iterator[Nearest | None]:
         return
     knobs = {
         "runtime": choices.RUNTIME,
-        "quant": choices.default_quant(choices.RUNTIME),
+        "quant": choices.default_quant(choices.RUNTIME, None, scenario.model),
         "backend": None,
         "kv_dtype": None,
         "tp": None,

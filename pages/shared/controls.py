@@ -189,7 +189,7 @@ def _runtime(given: dict[str, Any]) -> None:
         given["quant"] = _choose(
             "Quantisation",
             choices.quant_names(given["runtime"], backend),
-            choices.default_quant(given["runtime"], backend),
+            choices.default_quant(given["runtime"], backend, given["model"]),
             "quant",
             help="How many bits store a weight: fewer are smaller and faster, with some loss of quality. "
             "Only what this runtime runs is listed; “auto” takes the weights as published.",

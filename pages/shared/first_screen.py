@@ -67,7 +67,8 @@ def _tiles(estimate: Estimate) -> None:
             note=f"answered in {show(estimate.metric('latency'), 's')}",
             help=texts.PREFILL,
         )
-        users = f"{estimate.metric('batch'):,.0f} answered together" if many else "one user"
+        asked = f"{load.concurrency:,} users" if load.arrival == "closed" else f"{estimate.metric('batch'):,.0f} answered at once"
+        users = asked if many else "one user"
         number.tile(
             "All users together",
             estimate.metrics["output_rate"],
