@@ -5,7 +5,7 @@ from __future__ import annotations
 ABOUT = "Will it fit, how fast, for how many users, and what holds it back?"
 SMALL_SCREEN = '<div class="small-screen">Choose model, machine and load behind » at the top.</div>'
 LABEL = (
-    "**Analytic, uncorrected.** Computed from datasheets and the model's shape, not yet held against measurements. "
+    "**Analytic, uncorrected.** Computed from datasheets and the model's shape, not yet corrected by measurements. "
     "Ranges come with the measured correction."
 )
 CLICK = "Click any number to see how it was calculated, down to its sources."
