@@ -152,8 +152,10 @@ def _memory(out: Console, memory: Memory) -> None:
 def _limits(out: Console, answer: Estimate) -> None:
     most, longest = float(value(answer.limits["max_batch"])), float(value(answer.limits["max_context"]))
     users = answer.scenario.workload.concurrency
+    tokens = float(value(answer.limits["kv_tokens"]))
     _head(out, "Room for")
     _rows(out, [
+        ("tokens of cache in all", f"{tokens:,.0f}" if tokens < 1e12 else "any number", "on each replica"),
         ("sequences of this context", f"{most:,.0f}" if most < 1e9 else "any number", ""),
         (f"context with {users:,} user{'s' if users > 1 else ''}", f"{longest:,.0f}", "tokens"),
     ])  # fmt: skip
@@ -181,10 +183,9 @@ def _percent(share: float | None) -> str:
 
 
 def _money(out: Console, answer: Estimate) -> None:
-    priced = answer.money.get("price") is not None or answer.scenario.costs.usd_per_h is not None
     _head(out, "Money and energy")
     _rows(out, [
-        ("while running", shown(answer.money["usd_per_h"]), "" if priced else "electricity alone: no price known"),
+        ("while running", shown(answer.money["usd_per_h"]), answer.resolved["cost_basis"]),
         ("a million output tokens", shown(answer.money["usd_per_million"]), ""),
         ("a month of 720 h", shown(answer.money["usd_per_month"]), ""),
         ("power", shown(answer.metrics["power"]), ""),

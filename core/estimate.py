@@ -230,6 +230,7 @@ def _resolved(setting: Setting, c: Columns, found: Fit) -> dict[str, Any]:
         "kernel": c.gpu.kernel,
         "link": c.link_name,
         "layers": setting.ir.layers,
+        "cost_basis": "rented" if c.rental is not None else "bought" if c.price is not None else "electricity alone: no price known",
         "device_memory": float(value(c.device_memory)),
     }  # fmt: skip
 

@@ -231,3 +231,8 @@ def money_of(setting: Setting, c: Columns) -> None:
                        source(price.source.key, guess=price.source.guess, note=note))  # fmt: skip
     else:
         c.price = None
+        hourly = device.fact("cloud_usd_per_h")
+        if c.rental is None and hourly is not None and hourly.source is not None:
+            note = f"one accelerator's list price × {setting.scenario.system.count}; {hourly.source.note or ''}".rstrip("; ")
+            cited = source(hourly.source.key, guess=hourly.source.guess, note=note)
+            c.rental = leaf("rent", hourly.value * setting.scenario.system.count, "USD/s", hourly.kind or "datasheet", cited)

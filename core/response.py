@@ -137,11 +137,12 @@ def _phase(answer: Estimate, name: str) -> dict[str, Any]:
     }
 
 
-def _money(answer: Estimate) -> dict[str, float | None]:
+def _money(answer: Estimate) -> dict[str, Any]:
     return {
         "usd_per_h": plain(float(value(answer.money["usd_per_h"])) * HOUR),
         "usd_per_million_output_tokens": plain(answer.money["usd_per_million"]),
         "usd_per_month": plain(answer.money["usd_per_month"]),
+        "basis": answer.resolved["cost_basis"],
     }
 
 

@@ -187,7 +187,7 @@ def analytic_report(path: str | Path) -> dict[str, Any]:
         ]
 
     return {
-        **errors.attrs,
+        **{str(key): item for key, item in errors.attrs.items()},
         "judged": int(errors["row"].nunique()),
         "by": {key: plain(summary(errors, ["metric"] if key == "metric" else [key, "metric"]))
                for key in ("metric", "source", "runtime", "device_class")},

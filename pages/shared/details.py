@@ -247,7 +247,9 @@ def _money(estimate: Estimate) -> None:
             show(estimate.metric("energy_per_token"), "J"),
             key="energy",
         )
-    if money.get("price") is None and estimate.scenario.costs.usd_per_h is None:
+    if estimate.resolved["cost_basis"] == "rented" and estimate.scenario.costs.usd_per_h is None:
+        st.caption("No purchase price is known for this device: the list price of renting it is taken. Give yours under Prices.")
+    elif estimate.resolved["cost_basis"] not in ("rented", "bought"):
         st.caption(
             "No purchase price is known for this device: only electricity is counted. Give one under Prices."
         )
