@@ -214,6 +214,17 @@ def validate(
         show_report(report, markdown=markdown)
 
 
+@app.command("open-cases")
+def open_() -> None:
+    """Shows stated memory totals that cannot be reproduced beside what we estimate; they are no gate."""
+    from core.open_cases import open_cases
+
+    typer.echo(f"{'case (vLLM, BF16, assumed on an H100)':<40} {'stated':>9} {'needed':>9} {'taken':>9}")
+    for row in open_cases():
+        typer.echo(f"{row['name']:<40} {row['stated_gb']:>6.1f} GB {row['needed_gb']:>6.1f} GB {row['taken_gb']:>6.1f} GB")
+    typer.echo("The totals were stated without card, fraction or method: a server takes a share of whatever card it gets.")
+
+
 @app.command("app", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def start(ctx: typer.Context) -> None:
     """Starts the pages in a browser; further options go to Streamlit, such as --server.port 8600."""

@@ -33,7 +33,7 @@ from core.scenario import Arrival, Scenario
 from core.serving import Served, _load, serve, solve_batch
 from core.setting import Setting, settle
 from core.units import GIB, MONTH_HOURS, show
-from core.verdict import feasible, warn
+from core.verdict import feasible, saving, warn
 
 CHUNK = 8192  # candidates per array pass: arrays of this size stay in the cache
 
@@ -134,7 +134,7 @@ def estimate(scenario: Scenario, correction: None = None, *, strict: bool = True
         decode=phase(served.decode, c),
         first_token_shares=_first_token(served),
         money=_money(c, metrics),
-        notes=setting.notes,
+        notes=(*setting.notes, *saving(setting, device)),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from core.answer import Feasibility, Reason
+from core.answer import Feasibility, Memory, Reason
 from core.machine import Columns
 from core.memory import Fit
 from core.quantity import value
@@ -85,3 +85,13 @@ def warn(setting: Setting, c: Columns, found: Fit, device: Any, served: Served) 
         text = "; ".join(f"{field}: {what}" for field, what in setting.ir.assumed.items())
         warned.append(Reason("model_assumed", f"Assumed about the model: {text}."))
     return warned
+
+
+def saving(setting: Setting, device: Memory) -> tuple[str, ...]:
+    """What a smaller KV cache saves against 16 bits, in a sentence; nothing where it is not smaller."""
+    bytes_each = setting.kv.bytes_per_element
+    held = sum(float(value(part.amount)) for part in device.parts if part.name == "KV cache")
+    if bytes_each >= 2 or not held:
+        return ()
+    saved = held * (2 / bytes_each - 1)
+    return (f"The KV cache in {setting.kv.name} saves {show(saved, 'B')} on each device against 16 bits.",)

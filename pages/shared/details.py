@@ -136,6 +136,8 @@ def _memory(estimate: Estimate) -> None:
     _bill(estimate.device, "device")
     if estimate.host is not None:
         _bill(estimate.host, "host")
+    for note in estimate.notes:
+        st.caption(texts.escape(note))
     st.markdown("**What would still fit**")
     with st.grid(min_column_width=180, gap="medium"):
         for index, item in enumerate(tables.limit_rows(estimate)):
