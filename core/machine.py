@@ -71,7 +71,7 @@ def _peak(device: Device, names: Sequence[str], share: float = 1.0, cap: float |
 
 _RATES = ("weights_efficiency", "activation_efficiency", "kv_efficiency", "kv_half", "experts_efficiency", "compute_efficiency",
           "compute_half", "experts_compute_efficiency", "experts_half", "attention_efficiency", "attention_half",
-          "decode_attention_efficiency", "layer_overhead", "moe_layer_overhead")  # fmt: skip
+          "decode_attention_efficiency", "layer_overhead", "moe_layer_overhead", "routing_traffic")  # fmt: skip
 
 
 def place_of(setting: Setting, device: Device, backend: str) -> Columns:

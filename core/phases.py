@@ -28,6 +28,7 @@ from core.formulas.ops import (
     elementwise_bytes,
     here,
     linear_flop,
+    routed_bytes,
     sampled_tokens,
     share,
     state_bytes,
@@ -221,6 +222,19 @@ class _Times:
         """What passes through memory between the matrix multiplications: little in decode, a fifth of a long prompt."""
         c, g = self.c, self.c.gpu
         moved = elementwise_bytes(tokens=self.tokens, hidden=c.hidden, inner=b.inner, element_size=c.act_size, layers=b.count)
+        mlp = b.block.mlp
+        if mlp.kind == "moe":
+            routed = routed_bytes(
+                tokens=self.tokens,
+                chosen=self.constant("experts per token", float(mlp.top_k)),
+                hidden=c.hidden,
+                inner=share(whole=self.constant("an expert's width", float(mlp.intermediate)), parts=self.plan.expert_ranks),
+                factor=g.routing_traffic,
+                element_size=c.act_size,
+                layers=b.count,
+                named="sorting tokens by expert",
+            )
+            moved = total([moved, routed], "activations moved")
         time = memory_time(bytes_moved=moved, bandwidth=g.bandwidth, efficiency=g.activation_efficiency, named="activations")
         self.ops.append(self.op("activations", b, b.count, 0.0, moved, 0.0, time, time, "activation_bandwidth"))
 

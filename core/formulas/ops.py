@@ -143,3 +143,11 @@ def state_traffic(*, held: Bytes) -> Bytes:
 def elementwise_bytes(*, tokens: Tokens, hidden: Count, inner: Count, element_size: Bytes, layers: Count) -> Bytes:
     """Activations that norms, residuals, rotations and gates read and write between the matrix multiplications of a layer."""
     return tokens * (8 * hidden + 3 * inner) * element_size * layers
+
+
+@formula("aiconfigurator-kernels", eq="MoE activation term")
+def routed_bytes(
+    *, tokens: Tokens, chosen: Count, hidden: Count, inner: Count, factor: Count, element_size: Bytes, layers: Count
+) -> Bytes:
+    """Activations that move when tokens are sorted by expert, multiplied and put back: each for every expert chosen."""
+    return tokens * chosen * (2 * hidden + 3 * inner) * factor * element_size * layers
