@@ -153,6 +153,8 @@ def _machine(given: dict[str, Any]) -> None:
         profile = hardware.system(given["profile"])
         given["profile"] = profile.id
         found = hardware.device(profile.device)
+        if "device" in given and hardware.device(given["device"]).id != found.id:
+            raise ScenarioError(f"The machine {profile.id} has {found.name}; leave out either --system or --gpu.")
         given.setdefault("device", found.name)
         given.setdefault("count", profile.count)
         if found.unified or found.kind == "cpu":

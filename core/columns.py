@@ -26,6 +26,7 @@ from core.machine import (
     money_of,
     or_else,
     place_of,
+    said,
     unknown,
     user,
 )
@@ -81,11 +82,11 @@ def columns(setting: Setting) -> Columns:
     zero = constant("nothing", 0.0, "B")
     c = Columns(
         # load
-        prompt=user("prompt", load.prompt_tokens, "tok"),
-        output=user("output", load.output_tokens, "tok"),
-        depth=user("tokens cached before", load.context_depth, "tok"),
-        cached=user("prefix-cached tokens", min(load.prefix_cached_tokens, load.prompt_tokens - 1), "tok"),
-        users=user("users", load.concurrency, ""),
+        prompt=said(load, "prompt_tokens", "prompt", load.prompt_tokens, "tok"),
+        output=said(load, "output_tokens", "output", load.output_tokens, "tok"),
+        depth=said(load, "context_depth", "tokens cached before", load.context_depth, "tok"),
+        cached=said(load, "prefix_cached_tokens", "prefix-cached tokens", min(load.prefix_cached_tokens, load.prompt_tokens - 1), "tok"),
+        users=said(load, "concurrency", "users", load.concurrency, ""),
         rate=user("request rate", load.request_rate_per_s or float("nan"), "1/s"),
         # model
         layers=_config("layers", ir.layers, "", ir.id),
@@ -96,11 +97,11 @@ def columns(setting: Setting) -> Columns:
         weights=bytes_by,
         elements=elements_by,
         # layout
-        count=user("devices", system.count, ""),
-        sp=user("sequence parallel", float(deploy.sp), ""),
+        count=said(system, "count", "devices", system.count, ""),
+        sp=said(deploy, "sp", "sequence parallel", float(deploy.sp), ""),
         gpu_layers=user("layers on device", float("nan") if deploy.gpu_layers is None else deploy.gpu_layers, ""),
         experts_on_cpu=user("layers with experts on CPU", float("nan") if deploy.experts_on_cpu is None else deploy.experts_on_cpu, ""),
-        flash=user("flash attention", float(deploy.flash_attention), ""),
+        flash=said(deploy, "flash_attention", "flash attention", float(deploy.flash_attention), ""),
         **_degrees(setting),
         # engine
         token_budget=knob("token budget", deploy.token_budget, "tok", "token_budget"),
@@ -160,7 +161,9 @@ def _flags(setting: Setting) -> dict[str, float]:
         "experts_offload": runtime.experts_offload,
         "chunked": runtime.chunked_prefill,
         "micro_batches": runtime.activations == "llama_compute_buffer",
-        "slots_follow_users": runtime.kv_allocation == "upfront" and setting.engine != "ollama",
+        "slots_follow_users": runtime.kv_allocation == "upfront"
+        and setting.engine != "ollama"
+        and setting.scenario.workload.arrival != "open",
         "sequences_given": deploy.max_sequences is not None,
     }
     return {name: float(flag) for name, flag in flags.items()}

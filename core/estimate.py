@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from core.answer import Estimate
+from core.catalog import runtimes
 from core.columns import columns, gather, plain
 from core.formulas.activations import over_devices
 from core.formulas.economics import (
@@ -25,7 +26,7 @@ from core.formulas.economics import (
 from core.ir import ModelIR
 from core.launch import ALL_LAYERS, LaunchKnobs, launch_command
 from core.machine import Columns
-from core.memory import Fit, cache_of_sequence, fit, memories
+from core.memory import Fit, cache_of_sequence, fit, memories, solved
 from core.phases import phase
 from core.plan import Plan, make_plan
 from core.quantity import Quantity, total, value
@@ -34,6 +35,7 @@ from core.serving import Served, _load, serve, solve_batch
 from core.setting import Setting, settle
 from core.units import GIB, MONTH_HOURS, show
 from core.verdict import feasible, saving, warn
+from core.weights import weight_table
 
 CHUNK = 8192  # candidates per array pass: arrays of this size stay in the cache
 
@@ -113,6 +115,11 @@ def estimate(scenario: Scenario, correction: None = None, *, strict: bool = True
     bare_fit = fit(bare_plan, bare)
     batch, residual = solve_batch(bare_plan, bare, bare_fit, _load(bare, bare_fit, arrival), arrival)
 
+    if arrival in ("open", "saturated"):  # memory is held by those in flight, which the load itself decides
+        in_flight = float(np.ceil(batch)) * float(bare.dp)
+        bare.users = in_flight
+        c.users = solved("requests in flight", in_flight, "", "batch that the load leads to × replicas", c.count)
+        bare_fit = fit(bare_plan, bare)
     plan = make_plan(setting.ir, c)
     found = fit(plan, c)
     served = serve(plan, c, found, arrival, batch, residual)
@@ -244,10 +251,34 @@ def launch(answer: Estimate) -> str:
     for name in ("token_budget", "micro_batch", "memory_fraction", "cuda_graphs"):
         if getattr(deploy, name) is None:
             knobs[name] = None
+    moe = sorted(n for block in answer.ir.blocks if block.mlp.kind == "moe" for n in block.layers)
+    if r["experts_on_cpu"]:  # the flag counts layers from the first, those without experts too
+        knobs["experts_on_cpu"] = moe[min(r["experts_on_cpu"], len(moe)) - 1] + 1
+        knobs["tensor_split"] = _even_split(answer, moe, knobs["experts_on_cpu"])
+    streamed = next((p.amount for p in answer.host.parts if p.name == "weights"), None) if answer.host else None
+    if streamed is not None and runtimes.runtime(r["runtime"]).offload == "stream":
+        knobs["cpu_offload_gib"] = float(value(streamed)) / GIB
     if r["gpu_layers"] == r["layers"]:
         knobs["gpu_layers"] = ALL_LAYERS
     native = answer.ir.native_quant or answer.ir.native_dtype
     return launch_command(LaunchKnobs(**{**knobs, "device_count": r["count"], "checkpoint_quant": native}))
+
+
+def _even_split(answer: Estimate, moe: list[int], without: int) -> tuple[int, ...]:
+    """Layers a card so that each holds about as much, where the first `without` layers left their experts on the CPU."""
+    cards, table = answer.resolved["pp"] or 1, weight_table(answer.ir, answer.resolved["quant"])
+    if cards < 2:
+        return ()
+    experts = table.where(group="experts") / max(len(moe), 1)
+    rest = (table.where(group=("attention", "mlp", "shared_experts", "router", "norm"))) / answer.ir.layers
+    weights = [rest + (experts if n in moe and n >= without else 0.0) for n in range(answer.ir.layers)]
+    split, held, target = [0], 0.0, sum(weights) / cards
+    for weight in weights:
+        if held + weight / 2 > target * len(split) and len(split) < cards:
+            split.append(0)
+        split[-1] += 1
+        held += weight
+    return tuple(split)
 
 
 def shown(number: Any, unit: str | None = None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -47,6 +48,9 @@ class LaunchKnobs:
     cuda_graphs: bool | None = None
     threads: int | None = None
     device_count: int = 1
+    cp: int = 1
+    tensor_split: tuple[int, ...] = ()  # llama.cpp: layers a card, where equal counts would not be equal memory
+    cpu_offload_gib: float | None = None  # weights of one device that stay in host memory
     split: str | None = None  # "layer" or "tensor"
     backend: str | None = None
     runtime_version: str | None = None
@@ -78,7 +82,10 @@ def launch_command(resolved: LaunchKnobs | Mapping[str, Any]) -> str:
     write = _WRITERS.get(entry.id)
     if write is None:
         return f"# {entry.name} is not described yet: no launch command is written for it."
-    return write(knobs, entry.at(knobs.runtime_version))
+    line = write(knobs, entry.at(knobs.runtime_version))
+    if knobs.cp > 1:
+        line = f"# Context parallel {knobs.cp} is not in this line: set it as your version of {entry.name} has it.\n{line}"
+    return line
 
 
 def _differs(knobs: LaunchKnobs, entry: Runtime, field: str) -> Any:
@@ -152,6 +159,7 @@ def _llama_cpp(knobs: LaunchKnobs, entry: Runtime) -> str:
         ("-ngl", layers),
         ("--n-cpu-moe", knobs.experts_on_cpu or None),
         ("-sm", ("row" if rows else "layer") if several else None),
+        ("-ts", ",".join(map(str, knobs.tensor_split)) if several and knobs.tensor_split else None),
         ("-c", _slots(knobs)),
         ("-np", knobs.max_sequences),  # always: slots left to the server share one cache instead
         ("-fa", "on" if knobs.flash_attention else "off"),
@@ -215,6 +223,7 @@ def _vllm(knobs: LaunchKnobs, entry: Runtime) -> str:
         ("--max-num-seqs", _differs(knobs, entry, "max_sequences")),
         ("--max-num-batched-tokens", _differs(knobs, entry, "token_budget")),
         ("--gpu-memory-utilization", _differs(knobs, entry, "memory_fraction")),
+        ("--cpu-offload-gb", None if knobs.cpu_offload_gib is None else math.ceil(knobs.cpu_offload_gib)),
         ("--enforce-eager", knobs.cuda_graphs is False),
     )
 

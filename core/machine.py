@@ -29,6 +29,14 @@ def user(name: str, amount: Any, unit: str, default: float | None = None) -> Qua
     return leaf(name, float(amount), unit, "user", Source("user", "You said so", default=default))
 
 
+def said(part: Any, field: str, name: str, amount: Any, unit: str) -> Quantity:
+    """A knob as a leaf: the user's where it differs from what stands there unasked, else a default."""
+    default = type(part).model_fields[field].default
+    if getattr(part, field) != default:
+        return user(name, amount, unit, None if default is None else float(default) * (amount / getattr(part, field) if amount else 1.0))
+    return leaf(name, float(amount), unit, "assumption", Source("default", "Roofcast's default, unless you say otherwise", guess=True))
+
+
 def constant(name: str, amount: float, unit: str = "") -> Quantity:
     return leaf(name, amount, unit, "constant", source("nameplate"))
 
@@ -219,8 +227,8 @@ def money_of(setting: Setting, c: Columns) -> None:
                     "USD/J", "user" if costs.electricity_usd_per_kwh is not None else "assumption",
                     Source("user", "You said so") if costs.electricity_usd_per_kwh is not None
                     else source("general-knowledge-physics", guess=True, note="0.15 USD/kWh", low=0.05 / KWH, high=0.45 / KWH))  # fmt: skip
-    c.life = user("useful life", costs.life_years * 365.25 * 24 * 3600, "s")
-    c.use = user("share of its life in use", costs.use, "")
+    c.life = said(costs, "life_years", "useful life", costs.life_years * 365.25 * 24 * 3600, "s")
+    c.use = said(costs, "use", "share of its life in use", costs.use, "")
     c.rental = None if costs.usd_per_h is None else user("rent", costs.usd_per_h / 3600, "USD/s")
     price = device.fact("price_usd")
     if costs.purchase_usd is not None:

@@ -38,10 +38,14 @@ def pick(flag: Any, yes: Any, no: Any) -> Any:
     return yes if flag else no
 
 
-def solved(name: str, amount: Any, unit: str, note: str, like: Any) -> Any:
-    """A number that was searched for: a `solved` leaf where `like` is cited, else the plain number."""
+def solved(name: str, amount: Any, unit: str, note: str, like: Any, *inputs: Any) -> Any:
+    """A number that was searched for: a `solved` leaf where `like` is cited, else the plain number.
+
+    `inputs` are the cited numbers that it depends on, so that what the user said is found below it.
+    """
     if isinstance(like, Quantity):
-        return leaf(name, float(amount), unit, "solved", source("solved", note=note))
+        known = {x.name: x for x in inputs if isinstance(x, Quantity)}
+        return Quantity(name, float(amount), unit, kind="solved", source=source("solved", note=note), inputs=known)
     return amount
 
 
@@ -118,8 +122,18 @@ def fit(plan: Plan, c: Columns) -> Fit:
     slots = np.where(np.isnan(slots), users_each, slots)
     slot_context = _scalar(slot_context)
     slots = _scalar(slots)
-    slots_q = solved("sequences provided for", slots, "", "the runtime's limit, or one for each user", c.users)
-    context_q = solved("context of a sequence", slot_context, "tok", "what the load needs, or the context set", c.users)
+    slots_q = solved("sequences provided for", slots, "", "the runtime's limit, or one for each user", c.users, c.users, c.max_sequences)
+    context_q = solved(
+        "context of a sequence",
+        slot_context,
+        "tok",
+        "what the load needs, or the context set",
+        c.users,
+        c.depth,
+        c.prompt,
+        c.output,
+        c.max_context,
+    )
 
     per_sequence = cache_of_sequence(plan, c, context_q, "KV cache of one sequence")
     upfront_tokens = solved("context shared by all sequences", slot_context * slots, "tok", "one buffer for all sequences", c.users)
@@ -196,7 +210,7 @@ def fit(plan: Plan, c: Columns) -> Fit:
     # A pool takes as many of the users as it holds, one at least: the others wait, they do not overflow it.
     held = np.minimum(wanted, np.maximum(np.floor(value(pool) / np.maximum(value(kv_sequence), 1.0)), 1.0))
     batch = solved("sequences at once", _scalar(np.where(np.asarray(c.pooled) > 0, held, wanted)), "",
-                   "users, up to the runtime's limit and what a pool holds", c.users)  # fmt: skip
+                   "users, up to the runtime's limit and what a pool holds", c.users, c.users)  # fmt: skip
     kv_now = slots_bytes(sequences=batch, bytes_each=per_sequence, named="KV cache of the users")
     kv_all = pick(c.upfront, kv_upfront, kv_now)
     kv_here = fullest_share(amount=held_here(amount=kv_all, elsewhere=away), layers=c.layers, stages=c.pp, named="KV cache")

@@ -14,12 +14,15 @@ from core.formulas.ops import bytes_share, kv_elements_share, kv_weight_share, s
 from core.ir import Block, ModelIR
 from core.quantity import leaf, total, value
 from core.setting import Setting
+from core.units import GIB
+from core.weights import weight_table
 
 if TYPE_CHECKING:
     from core.machine import Columns
 
 # Stands for "no window": longer than any context, finite so that formulas stay defined.
 NO_WINDOW = 1e12
+NODE = 8  # devices that share a fast fabric, unless the system says otherwise
 
 
 def broken_rules(ir: ModelIR, tp: int, pp: int, ep: int, dp: int) -> list[str]:
@@ -72,9 +75,14 @@ def degrees(setting: Setting) -> dict[str, tuple[str, int]]:
         pp = given["pp"] or min(max(1, free // tp), ir.layers)
     else:
         pp = given["pp"] or 1
-        tp = given["tp"] or next(t for t in range(max(1, free // pp), 0, -1) if free % t == 0 and legal_tp(ir, t))
+        # Tensor ranks talk in every layer: they stay within a node. What is left makes stages where the weights need
+        # them, and replicas where not.
+        node = max(1, min(free // pp, s.system.devices_per_node or NODE))
+        tp = given["tp"] or next(t for t in range(node, 0, -1) if (free // pp) % t == 0 and legal_tp(ir, t))
         if given["pp"] is None and given["tp"] is None:
-            pp = min(max(1, free // tp), ir.layers)
+            pp = _stages(setting, free // tp, tp)
+            if given["dp"] is None:
+                dp = max(1, free // (tp * pp))
     ep = given["ep"] or 1
     needed = tp * pp * dp * cp
     if needed > count:
@@ -92,6 +100,17 @@ def degrees(setting: Setting) -> dict[str, tuple[str, int]]:
         "ep": ("expert parallel", ep),
         "cp": ("context parallel", cp),
     }
+
+
+def _stages(setting: Setting, most: int, tp: int) -> int:
+    """Pipeline stages, a divisor of `most`, that give the weights three quarters of each device; all of them where none does."""
+    device = setting.device
+    if device.memory_gb is None and setting.scenario.system.device_memory_gib is None:
+        return min(most, setting.ir.layers)
+    memory = (setting.scenario.system.device_memory_gib or device.memory_usable_gib or device.memory_gb or 0.0) * GIB
+    weights = weight_table(setting.ir, setting.quant.id).bytes
+    divisors = [n for n in range(1, most + 1) if most % n == 0 and n <= setting.ir.layers]
+    return next((n for n in divisors if weights / (tp * n) <= 0.75 * memory), divisors[-1])
 
 
 @dataclass(slots=True)

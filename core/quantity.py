@@ -206,6 +206,10 @@ def explain(quantity: Quantity, depth: int = 12) -> str:
                     span = f", plausible {number(source.low, node.unit)} to {number(source.high, node.unit)}"
                 note = f"; {source.note}" if source.note else ""
                 lines.append(f"{pad}  [{node.kind}] {source.title}{mark}{span}{note}")
+            if id(node) not in seen and level < depth:
+                seen.add(id(node))
+                for key, child in node.inputs.items():
+                    visit(child, key, level + 1)
             return
         if id(node) in seen:
             lines.append(f"{pad}  (explained above)")

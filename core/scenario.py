@@ -20,7 +20,7 @@ MAX_TOKENS = 100_000_000  # beyond any model or machine: larger figures are typi
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class System(_Part):

@@ -122,12 +122,12 @@ def _steps(plan: Plan, c: Columns, fit: Fit, load: _Load, batch: Any) -> _Steps:
     )
     context = context_while_decoding(c)
     decode = step_time(plan, c, fit, Work(batch=together, context=context), "decode step")
-    new = solved("new prompt tokens", load.new, "tok", "prompt less the cached prefix", c.tp)
+    new = solved("new prompt tokens", load.new, "tok", "prompt less the cached prefix", c.tp, c.prompt, c.cached)
     room = solved("prompt tokens a step can carry", _room(c, value(together)), "tok", "token budget less the decoding batch", c.tp)
     chunks = chunk_count(tokens=new, budget=room, named="steps of a prompt")
     packed = prompts_in_step(room=room, tokens=new, users=load.seats, named="prompts that fit a step")
     prompts = prompts_a_step(batch=together, output=c.output, packed=packed, named="prompts in a mixed step")
-    start = solved("tokens before the prompt", load.start, "tok", "cached before + cached prefix", c.tp)
+    start = solved("tokens before the prompt", load.start, "tok", "cached before + cached prefix", c.tp, c.depth, c.cached)
     carries = np.asarray(c.chunked) > 0
     beside = solved(
         "sequences decoding beside", _scalar(np.where(carries, value(together), 0.0)), "", "none where prompts stop decoding", c.tp
@@ -155,8 +155,8 @@ def _alone(plan: Plan, c: Columns, fit: Fit, load: _Load, sequences: Any) -> tup
     tokens = solved("prompt tokens together", load.new * value(sequences), "tok", "prompts × new tokens", c.tp)
     chunks = chunk_count(tokens=tokens, budget=solved("token budget", room, "tok", "of a step", c.tp), named="steps of the prompts")
     chunk = solved("prompt tokens in a step", value(tokens) / value(chunks), "tok", "prompts ÷ steps", c.tp)
-    start = solved("tokens before the prompt", load.start, "tok", "cached before + cached prefix", c.tp)
-    new = solved("new prompt tokens", load.new, "tok", "prompt less the cached prefix", c.tp)
+    start = solved("tokens before the prompt", load.start, "tok", "cached before + cached prefix", c.tp, c.depth, c.cached)
+    new = solved("new prompt tokens", load.new, "tok", "prompt less the cached prefix", c.tp, c.prompt, c.cached)
     step = step_time(
         plan, c, fit, Work(chunk=chunk, start=start, prompt=new, chunks=value(chunks), prompts=value(sequences)), "prefill step"
     )
@@ -209,7 +209,7 @@ def serve(plan: Plan, c: Columns, fit: Fit, arrival: Arrival, batch: Any, residu
     load = _load(c, fit, arrival)
     stages, output = c.pp, c.output
     prefill, alone_time = _alone(plan, c, fit, load, load.seats if arrival == "static" else 1.0)
-    batch_q = solved("sequences decoding together", batch, "", f"fixed point of the load, residual {np.max(residual):.1e}", c.tp)
+    batch_q = solved("sequences decoding together", batch, "", f"fixed point of the load, residual {np.max(residual):.1e}", c.tp, c.users)
     nothing = _like(0.0, c.step_overhead, "no waiting")
     asked: Any = np.nan
     if arrival == "static":
@@ -239,7 +239,7 @@ def serve(plan: Plan, c: Columns, fit: Fit, arrival: Arrival, batch: Any, residu
                 away=answer_life(per_token=full_tpot, output=output),
                 named="capacity",
             )
-            rate = solved("requests a second and rank", load.rate, "1/s", "request rate ÷ data parallel", c.tp)
+            rate = solved("requests a second and rank", load.rate, "1/s", "request rate ÷ data parallel", c.tp, c.rate)
             asked = utilisation(rate=rate, capacity=capacity)
             busy_share = np.maximum(load.rate * value(own), np.where(value(asked) >= 1, value(asked), 0.0))
             prompt_load = solved("prefill utilisation", busy_share, "", "request rate × prefill, full when the capacity is", c.tp)
@@ -249,10 +249,10 @@ def serve(plan: Plan, c: Columns, fit: Fit, arrival: Arrival, batch: Any, residu
             half_step = pick(alone, nothing, step_in_progress(step=decode.time, named="step in progress"))
             away = away_time(life=answer_life(per_token=tpot, output=output, named="time of an answer"), fixed=c.request_overhead,
                              half_step=half_step, named="cycle beside the prefill queue")  # fmt: skip
-            seats = solved("users served at once", load.seats, "", "users, up to the limit", c.tp)
+            seats = solved("users served at once", load.seats, "", "users, up to the limit", c.tp, c.users)
             residence = prefill_residence(own=own, service=service, users=seats, life=away, named="prefill with its queue")
             rate = closed_rate(users=seats, residence=residence, away=away, named="requests a second")
-            admission = admission_wait(users=solved("users of a rank", load.users, "", "users ÷ data parallel", c.tp),
+            admission = admission_wait(users=solved("users of a rank", load.users, "", "users ÷ data parallel", c.tp, c.users),
                                        batch=seats, rate=rate, named="wait for a place")  # fmt: skip
             queued = waited(residence=residence, service=own, named="wait for other prompts")
             wave = bunched_wait(service=service, users=seats, bunching=c.bunching, named="wait in a bunch of prompts")
@@ -294,4 +294,4 @@ def serve(plan: Plan, c: Columns, fit: Fit, arrival: Arrival, batch: Any, residu
 def _like_count(c: Columns, load: _Load, arrival: Arrival) -> Any:
     if arrival == "saturated":
         return solved("sequences at once", load.users * value(c.dp), "", "as many as fit", c.tp)
-    return solved("users", np.maximum(load.users * value(c.dp), 1.0), "", "all that ask", c.tp)
+    return solved("users", np.maximum(value(c.users), 1.0), "", "all that ask", c.tp, c.users)

@@ -63,9 +63,19 @@ def settle(scenario: Scenario, *, strict: bool = True) -> Setting:
         if strict:
             raise
         backend = next(iter(runtime.backends))
-    if backend == "cpu" and device.kind == "gpu" and scenario.system.cpu is not None:
-        device = hardware.device(scenario.system.cpu)  # the engine's CPU build ignores the card
-    quant = _quant(scenario, ir, runtime, backend)
+    if backend == "cpu" and device.kind != "cpu":
+        name = scenario.system.cpu or (hardware.system(scenario.system.profile).cpu if scenario.system.profile else None)
+        if name is not None:
+            device = hardware.device(name, "cpu")  # the engine's CPU build ignores the card
+        elif strict:
+            raise ScenarioError(f"On the CPU the {device.name} does nothing: name the CPU as the device, or as cpu beside it.")
+    if strict:
+        if scenario.backend is not None and scenario.backend in runtime.backends:
+            runtimes.check_backend(backend, device.vendor, device.kind, device.name)
+        _check_device(device, quant_of(scenario), runtime)
+        if (scenario.deployment.experts_on_cpu or 0) > 0 and all(block.mlp.kind != "moe" for block in ir.blocks):
+            raise ScenarioError(f"{ir.id} has no experts to keep on the CPU; set gpu_layers instead.")
+    quant = _quant(scenario, ir, runtime, backend, device)
     if strict:
         runtimes.check_supported(runtime, backend, quant.container, quant.kernel_class, quant.name)
     wanted = scenario.deployment.kv_dtype
@@ -77,7 +87,33 @@ def settle(scenario: Scenario, *, strict: bool = True) -> Setting:
     return Setting(scenario, ir, device, cpu, runtime, engine, backend, quant, kv, tuple(notes))
 
 
-def _quant(scenario: Scenario, ir: ModelIR, runtime: Runtime, backend: str) -> QuantScheme:
+def quant_of(scenario: Scenario) -> QuantScheme | None:
+    """The quantisation that the scenario names, if any."""
+    return None if scenario.deployment.quant is None else quants.quant(scenario.deployment.quant)
+
+
+def _check_device(device: Device, quant: QuantScheme | None, runtime: Runtime) -> None:
+    """Raises ScenarioError where a server's kernels need a newer NVIDIA card than this one."""
+    capability = _capability(device)
+    if quant is None or capability is None or runtime.audience != "server":
+        return
+    needs = 7.5 if quant.kernel_class.startswith(("fp8", "nvfp4", "mxfp4", "w4a16")) else 8.0 if quant.id == "BF16" else 0.0
+    if capability < needs:
+        raise ScenarioError(
+            f"{runtime.name} runs {quant.name} on NVIDIA cards of compute capability {needs} or more; "
+            f"{device.name} has {capability}. Choose FP16, or llama.cpp with a GGUF quantisation."
+        )
+
+
+def _capability(device: Device) -> float | None:
+    """The CUDA compute capability, None for other makers' devices."""
+    try:
+        return float(device.compute_capability or "") if device.vendor == "NVIDIA" else None
+    except ValueError:
+        return None
+
+
+def _quant(scenario: Scenario, ir: ModelIR, runtime: Runtime, backend: str, device: Device) -> QuantScheme:
     containers = runtime.backends[backend].containers if backend in runtime.backends else []  # type: ignore[index]
     first = containers[0] if containers else None
     asked = scenario.deployment.quant
@@ -87,7 +123,9 @@ def _quant(scenario: Scenario, ir: ModelIR, runtime: Runtime, backend: str) -> Q
             return quants.quant("MXFP4", "gguf")  # published in a format that GGUF carries as it is
         if native and runtimes.supports(runtime, backend, quants.quant(native).container, quants.quant(native).kernel_class):
             return quants.quant(native)
-        return quants.quant(runtime.default_quant, first)  # type: ignore[arg-type]
+        capability = _capability(device)
+        usual = "FP16" if runtime.default_quant == "BF16" and capability is not None and capability < 8 else runtime.default_quant
+        return quants.quant(usual, first)  # type: ignore[arg-type]
     found = quants.quant(asked, first)  # type: ignore[arg-type]
     native_scheme = quants.quant(ir.native_quant) if ir.native_quant else None
     if native_scheme and native_scheme.kernel_class[:3] == found.kernel_class[:3] and native_scheme.container == found.container:

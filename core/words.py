@@ -21,6 +21,7 @@ _COUNTS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight
 _CULPRITS = {
     "weight_bandwidth": "memory bandwidth",
     "kv_bandwidth": "reading the KV cache",
+    "activation_bandwidth": "moving activations through memory",
     "compute": "compute",
     "interconnect": "the link between devices",
     "host_memory": "host memory bandwidth",
@@ -97,7 +98,7 @@ def answer_sentence(estimate: Estimate) -> str:
 def _speed(estimate: Estimate) -> str:
     rate, first, whole = (estimate.metric(name) for name in ("decode_rate", "ttft", "output_rate"))
     load = estimate.scenario.workload
-    many = load.concurrency > 1 or load.arrival == "open"
+    many = load.concurrency > 1 or load.arrival in ("open", "saturated")
     if math.isnan(rate) and math.isnan(first):
         return "its speed is unknown, for nobody published what the device reaches"
     each = " for each user" if many else ""

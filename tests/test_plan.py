@@ -69,3 +69,15 @@ def test_expert_parallel_spreads_experts_over_data_parallel_ranks():
     _, _, together = planned(model=R1, device="H200", count=8, runtime="sglang", tp=1, dp=8, ep=8)
     _, _, alone = planned(model=R1, device="H200", count=8, runtime="sglang", tp=1, dp=8)
     assert sum(b.expert_bytes for b in alone.blocks) == pytest.approx(8 * sum(b.expert_bytes for b in together.blocks))
+
+
+def test_large_servers_are_replicas_of_nodes_and_stages_only_where_weights_need_them():
+    assert chosen(model=R1, device="GB200", count=72, runtime="tensorrt-llm", quant="NVFP4") == {
+        "tp": 8,
+        "pp": 1,
+        "dp": 9,
+        "ep": 1,
+        "cp": 1,
+    }
+    # 1.3 TB of BF16 weights on 80 GB cards: 24 cards a replica are three stages.
+    assert chosen(model=R1, device="H100", count=32, runtime="vllm", quant="BF16")["pp"] == 4

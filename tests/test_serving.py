@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from core.estimate import estimate, numbers
+from core.quantity import value
 from core.scenario import from_flat
 
 KNOBS = {
@@ -86,3 +87,27 @@ def test_users_beyond_the_slots_wait():
     m = numbers(from_flat({**KNOBS, "concurrency": 64, "max_sequences": 16}))
     assert m["batch"] <= 16
     assert m["ttft"] > 2 * numbers(from_flat({**KNOBS, "concurrency": 16, "max_sequences": 16}))["ttft"]
+
+
+def test_more_of_the_same_devices_never_lower_what_saturates():
+    knobs = {"model": "deepseek-ai/DeepSeek-V3", "device": "GB200", "runtime": "tensorrt-llm", "quant": "NVFP4", "arrival": "saturated"}
+    rates = [numbers(from_flat({**knobs, "count": n}))["output_rate"] for n in (4, 8, 16, 32, 64, 72)]
+    assert rates == sorted(rates)
+
+
+def test_stages_of_a_pipeline_work_on_several_prompts_at_once():
+    knobs = {"model": "meta-llama/Llama-3.3-70B-Instruct", "device": "H100", "count": 4, "runtime": "vllm", "quant": "FP8"}
+    load = {"prompt_tokens": 2048, "output_tokens": 64, "arrival": "saturated"}
+    one = numbers(from_flat({**knobs, **load, "tp": 1, "pp": 2}))
+    four = numbers(from_flat({**knobs, **load, "tp": 1, "pp": 4}))
+    assert four["output_rate"] > 1.6 * one["output_rate"]
+
+
+def test_an_open_load_holds_the_memory_of_those_in_flight():
+    knobs = {"model": "meta-llama/Llama-3.3-70B-Instruct", "device": "H100", "count": 4, "runtime": "vllm", "quant": "FP8"}
+    busy = estimate(from_flat({**knobs, "prompt_tokens": 1024, "output_tokens": 1024, "arrival": "open", "request_rate_per_s": 5}))
+    idle = estimate(from_flat({**knobs, "prompt_tokens": 1024, "output_tokens": 1024, "arrival": "open", "request_rate_per_s": 0.01}))
+    in_flight = busy.metric("batch")
+    assert in_flight > 50
+    grown = float(value(busy.device.needed)) - float(value(idle.device.needed))
+    assert grown == pytest.approx((in_flight - 1) * 2048 * 327_680 / 4, rel=0.05)

@@ -54,3 +54,10 @@ def test_names() -> None:
     assert device_name("GeForce RTX 4090") == "RTX 4090"
     assert device_name("GeForce RTX 4090 (each of 2)") == "RTX 4090 (each of 2)"
     assert machine(estimate(from_flat({"model": "Qwen3-8B", "device": "rtx4090", "count": 13}))) == "13 RTX 4090"
+
+
+def test_every_bound_has_words() -> None:
+    from core import words
+    from core.answer import BOUNDS
+
+    assert set(words._CULPRITS) == set(BOUNDS)

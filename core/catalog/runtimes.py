@@ -300,6 +300,14 @@ def backend_for(entry: Runtime, device_vendor: str, device_kind: str) -> Backend
     raise ScenarioError(f"{entry.name} does not run on {what} (it has {has}){advice}.")
 
 
+def check_backend(backend: str, device_vendor: str, device_kind: str, device_name: str) -> None:
+    """Raises ScenarioError for a backend that the device cannot run, naming those that it can."""
+    suits = ("cpu",) if device_kind.lower() == "cpu" else _SUITS.get(device_vendor.lower(), ("vulkan", "cpu"))
+    if backend not in suits and not (backend == "vulkan" and device_kind.lower() != "cpu"):
+        can = _either([_BACKEND_NAMES[b] for b in suits])
+        raise ScenarioError(f"{device_name} has no {_BACKEND_NAMES.get(backend, backend)}; it runs {can}.")
+
+
 def _either(names: list[str]) -> str:
     return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 

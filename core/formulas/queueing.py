@@ -40,8 +40,8 @@ def closed_rate(*, users: Count, residence: Seconds, away: Seconds) -> Rate:
 
 @formula("definition")
 def shared_service(*, decode: Seconds, extra: Seconds, packed: Count, chunks: Count, stages: Count) -> Seconds:
-    """What one prompt costs those behind it: prompts shorter than the token budget share a step."""
-    return (decode / packed + extra) * (chunks + stages - 1) / stages
+    """What one prompt costs those behind it: short prompts share a step, and pipeline stages work on several at once."""
+    return (decode / packed + extra) * chunks / stages
 
 
 @formula("definition")

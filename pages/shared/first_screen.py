@@ -41,7 +41,7 @@ def draw(estimate: Estimate) -> None:
 
 def _tiles(estimate: Estimate) -> None:
     load = estimate.scenario.workload
-    many = load.concurrency > 1 or load.arrival == "open"
+    many = load.concurrency > 1 or load.arrival in ("open", "saturated")
     shown = {
         name: show(estimate.metric(name), unit)
         for name, unit in (("decode_rate", "tok/s"), ("ttft", "s"), ("prefill_rate", "tok/s"), ("output_rate", "tok/s"))
