@@ -20,6 +20,7 @@ from core.scenario import Scenario
 from core.units import GIB
 
 ERROR_COLUMN = "error"
+_MARK = "\ufeff"  # a byte order mark
 _TAILS = ("_p95", "_p99")  # percentiles above the median need a model of arrivals: left empty
 
 
@@ -121,8 +122,30 @@ def metrics_of(run: Run, found: Mapping[str, float]) -> dict[str, float]:
 # ---- Files
 
 
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A file of runs as it stands: its cells (bytes that are no UTF-8 as surrogates), and how its text was written.
+
+    Every row has the header's length; `ragged` holds what was wrong with those that had not, by place.
+    """
+
+    header: list[str]
+    rows: list[list[str]]
+    ragged: Mapping[int, str] = field(default_factory=dict)
+    mark: bool = False  # a byte order mark stood first
+    line_end: str = "\n"
+
+
 def read_table(path: str | Path) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of a CSV file (.csv or .csv.gz), every cell as it stands.
+    """Column names and rows of a CSV file (.csv or .csv.gz). Raises RunError as `load_table` does, and for ragged rows."""
+    table = load_table(path)
+    for place, sentence in table.ragged.items():
+        raise RunError(f"{Path(path).name}, row {place + 1}: {sentence}")
+    return [column_name(text) for text in table.header], table.rows
+
+
+def load_table(path: str | Path) -> Table:
+    """A CSV file of runs (.csv or .csv.gz).
 
     Raises RunError for a file that is missing, not such a table, empty, or without the columns that a run needs.
     """
@@ -132,25 +155,31 @@ def read_table(path: str | Path) -> tuple[list[str], list[list[str]]]:
     try:
         raw = path.read_bytes()
         raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
-        text = raw.decode("utf-8-sig")
+        text = raw.decode("utf-8", errors="surrogateescape")
     except FileNotFoundError:
         raise RunError(f"There is no file {path}; give a CSV file of runs.") from None
     except (OSError, EOFError, gzip.zlib.error) as error:  # type: ignore[attr-defined]
         raise RunError(f"{path.name} cannot be read ({error}); give a CSV file of runs, plain or gzipped.") from error
-    except UnicodeDecodeError:
-        raise RunError(
-            f"{path.name} is not a CSV file: it is no text in UTF-8. Save it as CSV and try again."
-        ) from None
+    mark = text.startswith(_MARK)
+    text = text.removeprefix(_MARK)
     if "\0" in text:
         raise RunError(f"{path.name} is not a CSV file: it holds binary data. Save it as CSV and try again.")
     if not text.strip():
         raise RunError(f"{path.name} is empty; it needs a header and a row for each run.")
-    return _parse(text, path.name)
+    header, rows, ragged = _parse(text, path.name)
+    return Table(header, rows, ragged, mark, _line_end(text))
 
 
-def _parse(text: str, name: str) -> tuple[list[str], list[list[str]]]:
+def _line_end(text: str) -> str:
+    """How the header's line ends: CRLF, or LF."""
+    end = text.find("\n", len(text) - len(text.lstrip()))
+    return "\r\n" if end > 0 and text[end - 1] == "\r" else "\n"
+
+
+def _parse(text: str, name: str) -> tuple[list[str], list[list[str]], dict[int, str]]:
     lines = csv.reader(io.StringIO(text, newline=""))
     rows: list[list[str]] = []
+    ragged: dict[int, str] = {}
     header: list[str] | None = None
     try:
         for cells in lines:
@@ -158,37 +187,61 @@ def _parse(text: str, name: str) -> tuple[list[str], list[list[str]]]:
                 continue
             if header is None:
                 header = cells
-            elif len(cells) != len(header):
-                raise RunError(
-                    f"{name}, line {lines.line_num}: {len(cells)} cells where the header has {len(header)}; "
-                    "quote cells that hold commas."
-                )
-            else:
-                rows.append(cells)
+                continue
+            if len(cells) != len(header):
+                ragged[len(rows)] = _ragged(len(cells), len(header))
+                cells = (cells + [""] * len(header))[: len(header)]
+            rows.append(cells)
     except csv.Error as error:
         raise RunError(f"{name} is not a CSV file ({error}).") from error
     assert header is not None
     check_header(header, name)
-    return header, rows
+    return header, rows, ragged
+
+
+def _ragged(cells: int, columns: int) -> str:
+    had = f"The row has {cells} cell{'' if cells == 1 else 's'} where the header has {columns}"
+    if cells > columns:
+        return f"{had}: the first {columns} are kept, the rest is dropped; quote cells that hold commas."
+    return f"{had}: the missing ones are left empty."
+
+
+def column_name(text: str) -> str:
+    """The column that a header's cell names: case and surrounding spaces do not matter."""
+    return text.strip().lower()
 
 
 def check_header(header: list[str], name: str) -> None:
     """Raises RunError when columns that a run needs are missing, or a name stands twice."""
-    missing = [" or ".join(pair) for pair in REQUIRED_COLUMNS if not set(pair) & set(header)]
+    names = [column_name(text) for text in header]
+    missing = [" or ".join(pair) for pair in REQUIRED_COLUMNS if not set(pair) & set(names)]
     if missing:
         raise RunError(
             f"{name} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}, which runs need."
         )
-    twice = sorted({column for column in header if header.count(column) > 1})
+    known = {*INPUT_COLUMNS, *METRIC_COLUMNS}
+    twice = sorted({column for column in names if column in known and names.count(column) > 1})
+    twice += sorted({text for text in header if text.strip() and header.count(text) > 1})
     if twice:
-        raise RunError(f"{name} holds the column {twice[0]} twice; rename or remove one.")
+        raise RunError(f"{name} holds the column {_shown(twice[0])} twice; rename or remove one.")
 
 
-def predict_rows(header: list[str], rows: Iterable[list[str]]) -> Iterator[Prediction]:
-    """Predictions in the rows' order; equal questions are answered once."""
-    places = [(column, header.index(column)) for column in INPUT_COLUMNS if column in header]
-    for cells in rows:
-        yield predict_row({column: cells[place] for column, place in places})
+def predict_rows(
+    header: list[str], rows: Iterable[list[str]], ragged: Mapping[int, str] | None = None
+) -> Iterator[Prediction]:
+    """Predictions in the rows' order; equal questions are answered once. `ragged` rows get their sentence alone."""
+    names = [column_name(text) for text in header]
+    places = [(column, names.index(column)) for column in INPUT_COLUMNS if column in names]
+    for number, cells in enumerate(rows):
+        if ragged and number in ragged:
+            yield Prediction(error=ragged[number])
+        else:
+            yield predict_row({column: cells[place] for column, place in places})
+
+
+def _shown(text: str) -> str:
+    """Text for a screen: bytes that were no UTF-8 as "?"."""
+    return text.encode("utf-8", errors="replace").decode("utf-8")
 
 
 def _cell(metric: str, prediction: Prediction) -> str:
@@ -203,9 +256,11 @@ def predict_file(path: str | Path, out: str | Path) -> Summary:
     The output is written whole or not at all. Raises RunError for a bad file, or an `out` that is the input itself.
     """
     path, out = Path(path), Path(out)
-    header, rows = read_table(path)
+    table = load_table(path)
+    header, rows = table.header, table.rows
     added = [*PREDICTION_COLUMNS, ERROR_COLUMN]
-    clash = [column for column in added if column in header]
+    taken = {column_name(text) for text in header}
+    clash = [column for column in added if column in taken]
     if clash:
         raise RunError(f"{path.name} already holds the column {clash[0]}; remove earlier predictions and try again.")
     if out.resolve() == path.resolve() or (out.exists() and out.samefile(path)):
@@ -215,14 +270,16 @@ def predict_file(path: str | Path, out: str | Path) -> Summary:
             f"{out} cannot be written: {'it is a folder' if out.is_dir() else f'there is no folder {out.parent}'}."
         )
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
+    text.write(_MARK if table.mark else "")
+    writer = csv.writer(text, lineterminator=table.line_end)
     writer.writerow([*header, *added])
     errors: dict[str, int] = {}
     predicted = 0
-    for cells, prediction in zip(rows, predict_rows(header, rows), strict=True):
+    for cells, prediction in zip(rows, predict_rows(header, rows, table.ragged), strict=True):
         writer.writerow([*cells, *(_cell(metric, prediction) for metric in METRIC_COLUMNS), prediction.error])
         if prediction.error:
-            errors[prediction.error] = errors.get(prediction.error, 0) + 1
+            sentence = _shown(prediction.error)
+            errors[sentence] = errors.get(sentence, 0) + 1
         predicted += bool(prediction.metrics)
     write_whole(out, text.getvalue())
     return Summary(len(rows), predicted, dict(sorted(errors.items(), key=lambda item: -item[1])))
@@ -230,7 +287,7 @@ def predict_file(path: str | Path, out: str | Path) -> Summary:
 
 def write_whole(out: Path, text: str) -> None:
     """Writes a text file whole or not at all, gzipped where its name ends in .gz. Raises RunError."""
-    raw = text.encode("utf-8")
+    raw = text.encode("utf-8", errors="surrogateescape")
     if out.suffix == ".gz":
         raw = gzip.compress(raw, mtime=0)
     temporary = ""

@@ -17,12 +17,16 @@ DecodeIs = Literal["one", "batch", "system"]
 
 @dataclass(slots=True)
 class Hints:
-    """What the text says. `share` scales nominal lengths; `workers`: decode workers (count, tensor, data parallel)."""
+    """What the text says. `share` scales nominal lengths; `workers`: decode workers (count, tensor, data parallel).
+
+    `turn`: a later turn of a conversation, and how many tokens of its prompt are new where the engine kept the rest.
+    """
 
     knobs: Knobs = field(default_factory=dict)
     prompt: float | None = None
     output: float | None = None
     share: float = 1.0
+    turn: int | None = None
     split_unknown: bool = False
     workers: tuple[int, int, int] | None = None
     prefill_workers: int = 0
@@ -43,6 +47,9 @@ _LOCALSCORE = (
     (64, 1024),
     (16, 1536),
 )
+# What a later turn of local-llm-bench's scripted conversation adds to its prompt, the previous answer not counted: the
+# growth of prompt_tokens less output_tokens is 313 on average over the runs that state both (assumption).
+_NEW_IN_TURN = 300
 _SHAREGPT = (225, 205)  # mean tokens of its conversations, as serving benchmarks that use it report them
 
 
@@ -60,6 +67,10 @@ def _sharegpt(h: Hints, _: re.Match[str]) -> None:
 def _lengths_on_site(h: Hints, m: re.Match[str]) -> None:
     h.prompt, h.output = float(m[1]), float(m[2])
     h.assumed.append(f"lengths are those the source states elsewhere ({m[1]} in, {m[2]} out)")
+
+
+def _later_turn(h: Hints, _: re.Match[str]) -> None:
+    h.turn = _NEW_IN_TURN
 
 
 def _range_ratio(h: Hints, m: re.Match[str]) -> None:
@@ -120,6 +131,7 @@ _IN_NOTES: tuple[tuple[str, Callable[[Hints, re.Match[str]], None]], ...] = (
     (r"range_ratio (\d(?:\.\d+)?)", _range_ratio),
     (r"TP/PP not published", _unknown_split),
     (r"\bShareGPT\b", _sharegpt),
+    (r"\blater turns may reuse prompt cache\b", _later_turn),
     (r"length not stated \(ISL/OSL (\d+)/(\d+)", _lengths_on_site),
     (r"\bnum_ctx (?:allocated )?(\d+)", _set("max_context")),
     (r"\bctx(?:_limit)?=(\d+)", _set("max_context")),

@@ -122,7 +122,7 @@ def _read(cells: tuple[str, ...]) -> Run:
     model = find_model(cell.text("model_id"), cell.text("model_name_raw"))
     if model.note:
         assumed.append(f"model: {model.note}")
-    load, asks = _load(cell, hints, assumed)
+    load, asks = _load(cell, hints, model.id, assumed)
     knobs: dict[str, Any] = {
         "model": model.id,
         "device": device.id,
@@ -165,9 +165,14 @@ def _read(cells: tuple[str, ...]) -> Run:
 
 def _device(cell: _Cells) -> tuple[Device, int]:
     gpu, cpu = cell.text("gpu_name"), cell.text("cpu_name")
-    count = cell.whole("gpu_count", 0, 4096)
+    stated = cell.number("gpu_count", 0, 4096)
+    count = None if stated is None else round(stated)
+    if count != stated:
+        raise RunError(f"gpu_count must be a whole number (it is '{cell.text('gpu_count')}').")
+    if gpu and count == 0:
+        raise RunError(f"gpu_count is 0, but the run names the GPU '{gpu}'; give their number, or leave gpu_name empty.")
     if gpu:
-        return devices()[find_device(gpu).id], max(1, count or 1)
+        return devices()[find_device(gpu).id], count or 1
     if not cpu:
         raise RunError("The run names neither a GPU nor a CPU; give gpu_name or cpu_name.")
     return devices()[find_device(cpu, "cpu").id], 1
@@ -260,7 +265,7 @@ def _quant(cell: _Cells, engine: Runtime, assumed: list[str]) -> str | None:
 # ---- The load
 
 
-def _load(cell: _Cells, hints: Hints, assumed: list[str]) -> tuple[dict[str, Any], Asks]:
+def _load(cell: _Cells, hints: Hints, model: str, assumed: list[str]) -> tuple[dict[str, Any], Asks]:
     kind = cell.text("load_kind") or ("request_rate" if cell.text("request_rate") else "concurrency")
     if kind not in _ARRIVALS:
         raise RunError(f"load_kind must be one of {', '.join(_ARRIVALS)} (it is '{kind}').")
@@ -273,14 +278,30 @@ def _load(cell: _Cells, hints: Hints, assumed: list[str]) -> tuple[dict[str, Any
     if arrival == "saturated":
         users = users or MANY
     lengths, asks = _lengths(cell, hints, assumed)
+    cached = cell.whole("prefix_cached_tokens", 0, 1e8)
+    if cached is None and hints.turn is not None:
+        cached = _cached_of_turn(model, lengths["prompt_tokens"], hints.turn, assumed)
     load = {
         "arrival": arrival,
         "concurrency": max(1, users or 1),
         "request_rate_per_s": rate if arrival == "open" else None,
-        "prefix_cached_tokens": min(cell.whole("prefix_cached_tokens", 0, 1e8) or 0, lengths["prompt_tokens"]),
+        "prefix_cached_tokens": min(cached or 0, lengths["prompt_tokens"]),
         **lengths,
     }
     return load, asks
+
+
+def _cached_of_turn(model: str, prompt: int, new: int, assumed: list[str]) -> int:
+    """Tokens of a later turn's prompt that the engine kept from the turns before.
+
+    Engines can cut a KV cache back to where two prompts part, but not a recurrent state: llama.cpp and MLX process the
+    whole prompt again.
+    """
+    if any(block.attention.kind == "linear" for block in ir(model).blocks):
+        assumed.append("a later turn of a conversation: a recurrent state cannot be cut back, so nothing is cached")
+        return 0
+    assumed.append(f"a later turn of a conversation: all but {new} tokens of its prompt are taken as cached")
+    return max(0, prompt - new)
 
 
 def _lengths(cell: _Cells, hints: Hints, assumed: list[str]) -> tuple[dict[str, Any], Asks]:
@@ -288,7 +309,7 @@ def _lengths(cell: _Cells, hints: Hints, assumed: list[str]) -> tuple[dict[str, 
 
     A tool that times one phase gives one length: a prompt alone is a prefill, an output alone a decode. Where the depth
     equals the prompt, or stands with an output and without a prompt, it *is* the prompt: the client states the depth at
-    which decoding began.
+    which decoding began. What of it lay in the cache before is said by `prefix_cached_tokens` or the notes alone.
     """
     prompt, output = cell.number("prompt_tokens", 0, 1e8), cell.number("output_tokens", 0, 1e8)
     depth = cell.number("context_depth", 0, 1e8)

@@ -221,8 +221,9 @@ def test_gzip_in_and_out(tmp_path, fake):
 def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path, fake):
     source = write(tmp_path / "runs.csv", ROWS)
     source.write_bytes(b"\xef\xbb\xbf" + source.read_bytes())
-    predict_file(source, tmp_path / "out.csv")
-    assert read(tmp_path / "out.csv")[0]["source"] == "synthetic"
+    assert predict_file(source, tmp_path / "out.csv").predicted == 4
+    with open(tmp_path / "out.csv", newline="", encoding="utf-8-sig") as file:
+        assert next(csv.DictReader(file))["source"] == "synthetic"
 
 
 @pytest.mark.parametrize(
@@ -235,7 +236,8 @@ def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path, fake):
         (b"\x1f\x8bbroken", "cannot be read"),
         (b"a,b\n1,2\n", "lacks the columns model_id or model_name_raw, gpu_name or cpu_name, runtime"),
         (b"model_id,gpu_name\nx,y\n", "lacks the column runtime"),
-        (b"model_id,gpu_name,runtime\nx,y,z,w\n", "line 2: 4 cells where the header has 3"),
+        (b"model_id,gpu_name\xff,run\n\xfe,y,z\n", "lacks the columns gpu_name"),
+        (b"model_id,gpu_name,runtime, GPU_Name\nx,y,z,w\n", "gpu_name twice"),
         (b"model_id,gpu_name,runtime,runtime\nx,y,z,w\n", "runtime twice"),
         (b"model_id,gpu_name,runtime,error\nx,y,z,w\n", "already holds the column error"),
     ],
@@ -281,6 +283,88 @@ def test_an_output_is_written_whole_or_not_at_all(tmp_path, fake, monkeypatch):
         predict_file(source, out)
     assert out.read_text() == "earlier"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.csv", "runs.csv"]
+
+
+def cut(path):
+    """The rows of a file as lists of cells, header first, bytes that are no UTF-8 as surrogates."""
+    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return list(csv.reader(file))
+
+
+def test_ragged_rows_say_so_and_the_others_are_predicted(tmp_path, fake):
+    source = write(tmp_path / "runs.csv", [ROWS[0]] * 4)
+    lines = source.read_text().splitlines()
+    lines[2] += ",extra"
+    lines[3] = "synthetic,Qwen/Qwen3-8B"
+    source.write_text("\n".join(lines) + "\n")
+    summary = predict_file(source, tmp_path / "out.csv")
+    out = cut(tmp_path / "out.csv")
+    width = len(HEADER)
+    assert {len(cells) for cells in out} == {len(out[0])} and len(out) == 5
+    assert out[1] == out[4] and out[1][-1] == "" and any(out[1][width:])
+    assert out[2][:width] == out[1][:width]
+    assert out[2][-1].startswith(f"The row has {width + 1} cells where the header has {width}: the first {width} are kept")
+    assert out[3][:width] == ["synthetic", "Qwen/Qwen3-8B", *[""] * (width - 2)]
+    assert out[3][-1] == f"The row has 2 cells where the header has {width}: the missing ones are left empty."
+    assert not any(out[2][width:-1]) and not any(out[3][width:-1])
+    assert summary.rows == 4 and summary.predicted == 2 and sum(summary.errors.values()) == 2
+    with pytest.raises(RunError, match="row 2: The row has"):
+        predict.read_table(source)
+
+
+def test_bytes_that_are_no_utf8_come_back(tmp_path, fake):
+    source = write(tmp_path / "runs.csv", [row(my_own="OWN"), row(model_id="MODEL-7b"), row(gpu_name="CARD")])
+    raw = source.read_bytes().replace(b"OWN", b"caf\xe9 \xc3\xa9").replace(b"MODEL", b"nobody\xe9/x\xff")
+    source.write_bytes(raw.replace(b"CARD", b"Geforce\xae 9"))
+    summary = predict_file(source, tmp_path / "out.csv")
+    raw_out = (tmp_path / "out.csv").read_bytes()
+    assert b",caf\xe9 \xc3\xa9," in raw_out and b"nobody\xe9/x\xff-7b" in raw_out
+    given, out = cut(source), cut(tmp_path / "out.csv")
+    assert [cells[: len(HEADER)] for cells in out] == given
+    assert not out[1][-1] and out[2][-1] and out[3][-1]
+    assert all(sentence.encode("utf-8") for sentence in summary.errors)  # can be shown
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_byte_order_mark_and_line_ends_are_kept(tmp_path, fake, mark, end):
+    source = write(tmp_path / "runs.csv", [ROWS[0], row(notes="one\ntwo")])
+    raw = source.read_bytes().replace(b"\r\n", end)
+    source.write_bytes(mark + raw)
+    assert predict_file(source, tmp_path / "out.csv").predicted == 2
+    out = (tmp_path / "out.csv").read_bytes()
+    assert out.startswith(mark + b"source,") and out.count(b"\xef\xbb\xbf") == len(mark) // 3
+    assert out.count(b"\r\n") == (3 if end == b"\r\n" else 0) and out.count(b"\n") == 4 and out.endswith(end)
+    assert b"one\ntwo" in out
+
+
+def test_header_cells_may_be_padded_and_upper_case(tmp_path, fake):
+    plain = write(tmp_path / "runs.csv", ROWS)
+    odd = tmp_path / "odd.csv"
+    header = [f" {name.upper()} " for name in HEADER]
+    odd.write_bytes(b"\r\n".join([",".join(header).encode(), *plain.read_bytes().split(b"\r\n")[1:]]))
+    predict_file(plain, tmp_path / "a.csv")
+    predict_file(odd, tmp_path / "b.csv")
+    assert cut(tmp_path / "b.csv")[0][: len(HEADER)] == header
+    assert cut(tmp_path / "b.csv")[1:] == cut(tmp_path / "a.csv")[1:]
+    odd.write_bytes(odd.read_bytes().replace(b" MY_OWN ", b" Error "))
+    with pytest.raises(RunError, match="already holds the column error"):
+        predict_file(odd, tmp_path / "c.csv")
+
+
+def test_mean_token_counts_and_no_gpus(tmp_path, fake):
+    rows = [
+        row(prompt_tokens="12.5", output_tokens="574.344"),
+        row(output_tokens="-1.5"),
+        row(output_tokens="few"),
+        row(gpu_count="0"),
+    ]
+    predict_file(write(tmp_path / "runs.csv", rows), tmp_path / "out.csv")
+    mean, negative, letters, none = read(tmp_path / "out.csv")
+    assert mean["pred_tpot_ms_p50_p50"] and not mean["error"] and mean["output_tokens"] == "574.344"
+    assert fake[0].workload.output_tokens == 574
+    assert "output_tokens must be between" in negative["error"] and "must be a number" in letters["error"]
+    assert "gpu_count is 0" in none["error"] and not none["pred_tpot_ms_p50_p50"]
 
 
 def test_with_the_real_estimate(tmp_path):

@@ -84,6 +84,8 @@ def test_figures_in_notes_change_nothing():
         ({"output_tokens": "nan"}, "output_tokens must be between"),
         ({"concurrency": "-1"}, "concurrency must be between"),
         ({"gpu_count": "99999"}, "gpu_count must be between"),
+        ({"gpu_count": "1.5"}, "gpu_count must be a whole number"),
+        ({"gpu_count": "0"}, "gpu_count is 0, but the run names the GPU 'H100 80GB SXM'"),
         ({"load_kind": "burst"}, "load_kind must be one of"),
         ({"flash_attn": "maybe"}, "flash_attn must be 1 or 0"),
         ({"runtime": "notepad"}, "notepad"),
@@ -139,6 +141,24 @@ def test_lengths():
     assert load(context_depth="1024") == ("both", 1024, 256, 0)  # the prompt itself, not a cache before it
     assert load(context_depth="8192") == ("both", 1024, 256, 8192)
     assert load(prompt_tokens="", output_tokens="") == ("both", 512, 128, 0)
+
+
+def test_later_turns_find_their_prompt_cached():
+    note = "scenario ops-agent; context_depth is client estimate; later turns may reuse prompt cache flags=omlx"
+
+    def load(**change):
+        found = scenario_from_run({**ROW, "prompt_tokens": "", "context_depth": "2070", **change}).workload
+        return found.prompt_tokens, found.prefix_cached_tokens, found.context_depth
+
+    assert load(notes=note) == (2070, 1770, 0)
+    assert load(notes=note, context_depth="250") == (250, 0, 0)
+    assert load(notes=note, prompt_tokens="2500") == (2500, 2200, 0)
+    assert load(notes=note, prefix_cached_tokens="64") == (2070, 64, 0)  # a column goes before the notes
+    assert load(notes=note.replace("later turns may reuse prompt cache ", "")) == (2070, 0, 0)  # a first turn
+    assert load(notes="scenario doc-summary; context_depth is client estimate;  flags=omlx") == (2070, 0, 0)
+    hybrid = {"model_id": "Qwen/Qwen3.5-35B-A3B", "quant": "Q4_K_M", "runtime": "llama.cpp"}
+    assert load(notes=note, **hybrid) == (2070, 0, 0)  # a recurrent state cannot be cut back
+    assert any("later turn" in text for text in read_run({**ROW, "notes": note}).assumed)
 
 
 def test_what_is_assumed_is_said():
