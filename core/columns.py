@@ -134,6 +134,7 @@ def columns(setting: Setting) -> Columns:
         tdp=or_else(device.fact("tdp_w"), unknown(f"power of {device.name}", "W")),
         idle=assume("idle_power", **facts),
         busy=assume("busy_power", **facts),
+        load_share=constant("time under load", 1.0),
     )
     host_of(setting, c, facts)
     money_of(setting, c)

@@ -51,7 +51,7 @@ def _pass(ir: ModelIR, c: Columns, arrival: Arrival) -> tuple[Plan, Fit, Served]
 
 def _metrics(c: Columns, found: Fit, served: Served, arrival: Arrival) -> dict[str, Any]:
     devices = c.count
-    power = power_draw(rated=c.tdp, idle=c.idle, busy=c.busy, share=1.0, count=devices, named="power")
+    power = power_draw(rated=c.tdp, idle=c.idle, busy=c.busy, share=c.load_share, count=devices, named="power")
     return {
         "ttft": served.ttft,
         "tpot": served.tpot,

@@ -85,8 +85,15 @@ def cache_of_sequence(plan: Plan, c: Columns, context: Any, name: str) -> Any:
         if kind == "none":
             continue
         if kind == "linear":
-            parts.append(state_bytes(sequences=1.0, state=block.state, element_size=block.state_size, layers=block.count,
-                                     named=f"state of {block.block.name}"))  # fmt: skip
+            parts.append(
+                state_bytes(
+                    sequences=_like(1.0, c.users, "one sequence"),
+                    state=block.state,
+                    element_size=block.state_size,
+                    layers=block.layers,
+                    named=f"state of {block.block.name}",
+                )
+            )
             continue
         bounded = kind in ("sliding", "chunked")
         window = block.window
@@ -95,9 +102,16 @@ def cache_of_sequence(plan: Plan, c: Columns, context: Any, name: str) -> Any:
         extra = pick(c.swa_extra, c.micro_batch, _like(0.0, c.micro_batch, "extra tokens"))
         held = tokens_held(context=context, window=window, extra=extra, block=c.block_tokens)
         parts.append(
-            kv_bytes(tokens=held, sequences=1.0, elements=block.kv_elements, element_size=c.kv_size, layers=block.count,
-                     split=c.cp, named=f"KV cache of {block.block.name}")
-        )  # fmt: skip
+            kv_bytes(
+                tokens=held,
+                sequences=_like(1.0, c.users, "one sequence"),
+                elements=block.kv_elements,
+                element_size=c.kv_size,
+                layers=block.layers,
+                split=c.cp,
+                named=f"KV cache of {block.block.name}",
+            )
+        )
     return total(parts, name)
 
 

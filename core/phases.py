@@ -161,20 +161,20 @@ class _Times:
         c, g, w = self.c, self.c.gpu, self.work
         count = chunked_pairs if b.block.attention.kind == "chunked" else attended_pairs
         pairs_all = count(start=w.start, tokens=w.prompt, window=b.window)
-        pairs = step_pairs(pairs=pairs_all, prompts=w.prompts, chunks=w.chunks, layers=b.count, ranks=c.cp)
+        pairs = step_pairs(pairs=pairs_all, prompts=w.prompts, chunks=w.chunks, layers=b.layers, ranks=c.cp)
         flop = attention_flop(pairs=pairs, heads=b.heads, key_width=b.key_width, value_width=b.value_width)
         time = attention_time(flop=flop, peak=g.attention_peak, efficiency=g.attention_efficiency, length=w.prompt, half=g.attention_half,
                               named="prefill attention")  # fmt: skip
         read = kv_bytes(tokens=self.work.start, sequences=share(whole=w.prompts, parts=w.chunks), elements=b.kv_read,
-                        element_size=c.kv_size, layers=b.count, split=1.0)  # fmt: skip
+                        element_size=c.kv_size, layers=b.layers, split=1.0)  # fmt: skip
         self.ops.append(self.op("attention (prompt)", b, b.count, flop, read, time, 0.0 * value(time), time, "compute"))
 
     def attention_decode(self, b: BlockShare) -> None:
         c, g, w = self.c, self.c.gpu, self.work
         seen = tokens_read(context=w.context, window=b.window)
-        read = kv_bytes(tokens=seen, sequences=w.batch, elements=b.kv_read, element_size=c.kv_size, layers=b.count, split=c.cp,
+        read = kv_bytes(tokens=seen, sequences=w.batch, elements=b.kv_read, element_size=c.kv_size, layers=b.layers, split=c.cp,
                         named="KV cache read")  # fmt: skip
-        pairs = decode_pairs(seen=seen, batch=w.batch, layers=b.count, ranks=c.cp)
+        pairs = decode_pairs(seen=seen, batch=w.batch, layers=b.layers, ranks=c.cp)
         flop = attention_flop(pairs=pairs, heads=b.heads, key_width=b.decode_key_width, value_width=b.decode_value_width)
         memory = kv_time(bytes_moved=read, bandwidth=g.bandwidth, efficiency=g.kv_efficiency, context=seen, half=g.kv_half)
         peak = g.attention_peak
@@ -208,9 +208,9 @@ class _Times:
     def recurrent(self, b: BlockShare) -> None:
         """A mixer with constant state: prompts are computed in chunks, decoding reads and writes each sequence's state."""
         g, w = self.c.gpu, self.work
-        flop = state_flop(tokens=self.tokens, state=b.state, layers=b.count)
+        flop = state_flop(tokens=self.tokens, state=b.state, layers=b.layers)
         sequences = states_touched(batch=w.batch, prompts=w.prompts, chunks=w.chunks)
-        held = state_bytes(sequences=sequences, state=b.state, element_size=b.state_size, layers=b.count, named="states touched")
+        held = state_bytes(sequences=sequences, state=b.state, element_size=b.state_size, layers=b.layers, named="states touched")
         moved = state_traffic(held=held)
         peak = self.peak(Columns(peak=g.attention_peak, name=g.name))
         compute = arithmetic_time(flop=flop, peak=peak, efficiency=g.attention_efficiency)
@@ -221,7 +221,7 @@ class _Times:
     def elementwise(self, b: BlockShare) -> None:
         """What passes through memory between the matrix multiplications: little in decode, a fifth of a long prompt."""
         c, g = self.c, self.c.gpu
-        moved = elementwise_bytes(tokens=self.tokens, hidden=c.hidden, inner=b.inner, element_size=c.act_size, layers=b.count)
+        moved = elementwise_bytes(tokens=self.tokens, hidden=c.hidden, inner=b.inner, element_size=c.act_size, layers=b.layers)
         mlp = b.block.mlp
         if mlp.kind == "moe":
             routed = routed_bytes(
@@ -231,7 +231,7 @@ class _Times:
                 inner=share(whole=self.constant("an expert's width", float(mlp.intermediate)), parts=self.plan.expert_ranks),
                 factor=g.routing_traffic,
                 element_size=c.act_size,
-                layers=b.count,
+                layers=b.layers,
                 named="sorting tokens by expert",
             )
             moved = total([moved, routed], "activations moved")
@@ -277,7 +277,7 @@ class _Times:
                 heads = activation_bytes(
                     tokens=self.work.batch,
                     width=b.heads,
-                    element_size=self.constant("bytes of a head's output", 4.0 * b.decode_value_width, "B"),
+                    element_size=self.constant("bytes of a head's output", 4.0 * value(b.decode_value_width), "B"),
                 )
                 once = all_gather_time(message=heads, ranks=c.cp, **bus)
                 cache = heads

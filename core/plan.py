@@ -119,6 +119,7 @@ class BlockShare:
 
     block: Block
     count: float  # layers
+    layers: Any  # the same, cited
     attention_elements: Any
     attention_bytes: Any
     mlp_elements: Any  # dense or shared experts and router
@@ -130,10 +131,10 @@ class BlockShare:
     kv_elements: Any  # elements one token adds to this rank's cache, per layer
     kv_read: Any  # elements of a cached token that attention reads; more than it adds where layers share a cache
     window: Any
-    key_width: float  # per head, of scores in prefill
-    value_width: float
-    decode_key_width: float  # MLA decodes absorbed: against the latent
-    decode_value_width: float
+    key_width: Any  # per head, of scores in prefill
+    value_width: Any
+    decode_key_width: Any  # MLA decodes absorbed: against the latent
+    decode_value_width: Any
     state: Any  # elements of recurrent state of one sequence, per layer
     state_size: float  # bytes of one
     inner: Any  # widths of activations between the feed-forward's matrices, all experts of a token
@@ -219,6 +220,7 @@ def make_plan(ir: ModelIR, c: Columns) -> Plan:
             BlockShare(
                 block=block,
                 count=float(len(block.layers)),
+                layers=config("layers of this kind", len(block.layers)),
                 attention_elements=on_rank("elements", "attention", "attention elements of a rank"),
                 attention_bytes=on_rank("weights", "attention", "attention weights of a rank"),
                 mlp_elements=both("elements", ("mlp", "shared_experts", "router"), "feed-forward elements of a rank"),
@@ -230,10 +232,10 @@ def make_plan(ir: ModelIR, c: Columns) -> Plan:
                 kv_elements=config("cache shared with an earlier layer", 0.0) if attention.kv_shared else per_token,
                 kv_read=per_token,
                 window=config("window", attention.window) if attention.window else no_window,
-                key_width=float(attention.head_dim),
-                value_width=float(attention.v_head_dim),
-                decode_key_width=float(decode_widths[0]),
-                decode_value_width=float(decode_widths[1]),
+                key_width=config("key width", attention.head_dim),
+                value_width=config("value width", attention.v_head_dim),
+                decode_key_width=config("key width in decoding", decode_widths[0]),
+                decode_value_width=config("value width in decoding", decode_widths[1]),
                 state=share(whole=config("recurrent state", attention.state_elements), parts=c.tp),
                 state_size=attention.state_bytes_each,
                 inner=share(whole=config("inner width", mlp.intermediate * max(mlp.top_k, 1) + mlp.shared_intermediate), parts=c.tp),

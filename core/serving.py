@@ -125,7 +125,8 @@ def _steps(plan: Plan, c: Columns, fit: Fit, load: _Load, batch: Any) -> _Steps:
     new = solved("new prompt tokens", load.new, "tok", "prompt less the cached prefix", c.tp, c.prompt, c.cached)
     room = solved("prompt tokens a step can carry", _room(c, value(together)), "tok", "token budget less the decoding batch", c.tp)
     chunks = chunk_count(tokens=new, budget=room, named="steps of a prompt")
-    packed = prompts_in_step(room=room, tokens=new, users=load.seats, named="prompts that fit a step")
+    seats = solved("users served at once", load.seats, "", "users, up to the limit", c.tp, c.users)
+    packed = prompts_in_step(room=room, tokens=new, users=seats, named="prompts that fit a step")
     prompts = prompts_a_step(batch=together, output=c.output, packed=packed, named="prompts in a mixed step")
     start = solved("tokens before the prompt", load.start, "tok", "cached before + cached prefix", c.tp, c.depth, c.cached)
     carries = np.asarray(c.chunked) > 0
@@ -137,7 +138,7 @@ def _steps(plan: Plan, c: Columns, fit: Fit, load: _Load, batch: Any) -> _Steps:
         plan,
         c,
         fit,
-        Work(chunk=chunk, start=start, prompt=new, chunks=value(chunks), prompts=prompts, batch=beside, context=context),
+        Work(chunk=chunk, start=start, prompt=new, chunks=chunks, prompts=prompts, batch=beside, context=context),
         "mixed step",
     )
     return _Steps(decode, mixed, chunks, packed, prompts)
@@ -158,7 +159,7 @@ def _alone(plan: Plan, c: Columns, fit: Fit, load: _Load, sequences: Any) -> tup
     start = solved("tokens before the prompt", load.start, "tok", "cached before + cached prefix", c.tp, c.depth, c.cached)
     new = solved("new prompt tokens", load.new, "tok", "prompt less the cached prefix", c.tp, c.prompt, c.cached)
     step = step_time(
-        plan, c, fit, Work(chunk=chunk, start=start, prompt=new, chunks=value(chunks), prompts=value(sequences)), "prefill step"
+        plan, c, fit, Work(chunk=chunk, start=start, prompt=new, chunks=chunks, prompts=value(sequences)), "prefill step"
     )
     return step, pipeline_time(step=step.time, chunks=chunks, stages=c.pp, named="prefill")
 
