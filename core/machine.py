@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
 from core.catalog import hardware, links
 from core.catalog.assumptions import assume, runtimes_named
 from core.catalog.files import source
@@ -73,6 +75,9 @@ def _peak(device: Device, names: Sequence[str], share: float = 1.0, cap: float |
         fact = device.fact(_PEAK_FIELDS[name])
         if fact is not None and fact.source is not None:
             amount = fact.value * share if cap is None else min(fact.value * share, cap * TFLOP)
+            if share != 1.0:
+                cited = source(fact.source.key, guess=True, note=f"{share:g} operations where the figure counts one")
+                return leaf(f"{fact.name} × {share:g}", amount, "FLOP/s", "assumption", cited)
             return leaf(fact.name, amount, "FLOP/s", fact.kind or "datasheet", fact.source)
     return unknown(f"peak of {device.name}", "FLOP/s")
 
@@ -92,8 +97,11 @@ def place_of(setting: Setting, device: Device, backend: str) -> Columns:
         bandwidth=bandwidth,
         peak=_peak(device, [rule.compute, *rule.otherwise], rule.share, rule.cap_tflops),
         attention_peak=_peak(device, ["bf16", "fp16", "fp32"]),
+        few_limit=constant("tokens up to which the vector kernel runs", rule.few_up_to, "tok"),
         kernel=rule.note or rule.compute,
     )
+    few = place.peak if rule.few_compute is None else _peak(device, [rule.few_compute], rule.few_share)
+    place.peak_few = place.peak if np.isnan(few.value) else few
     for name in _RATES:
         setattr(place, name, assume(name, **facts))
     return place

@@ -47,6 +47,7 @@ from core.formulas.roofline import (
     compute_time,
     fixed_time,
     flop_utilisation,
+    kernel_peak,
     kv_time,
     memory_time,
     offloaded_time,
@@ -132,6 +133,8 @@ class _Times:
     def peak(self, place: Columns) -> Any:
         """The kernel's peak. Where nobody published one, few tokens are memory bound anyway; for many the time is unknown."""
         known = place.peak
+        if _any(getattr(place, "few_limit", 0.0)):
+            known = kernel_peak(tokens=self.tokens, limit=place.few_limit, few=place.peak_few, many=place.peak, named="peak of the kernel")
         if not np.any(np.isnan(np.asarray(value(known), dtype=float))):
             return known
         assumed = np.where(np.isnan(value(known)) & (np.asarray(value(self.tokens)) <= 4), np.inf, value(known))

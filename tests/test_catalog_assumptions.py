@@ -58,3 +58,8 @@ def test_kernel_table_knows_which_arithmetic_runs():
 
 def test_every_kernel_rule_has_a_source():
     assert all(rule.source in sources() for rule in kernel_rules())
+
+
+def test_the_kernel_changes_with_the_tokens_of_a_step():
+    rule = kernel(engine="ggml", backend="cuda", kind="gpu", audience="single", kernel_class="gguf_k", family="Ada")
+    assert (rule.few_up_to, rule.few_compute, rule.reads) == (8, "fp32", "as stored")

@@ -1,9 +1,9 @@
-"""Which arithmetic runs: runtime × backend × kind of weights × device family → the peak that applies."""
+"""Which arithmetic runs: runtime × backend × kind of weights × device family × tokens in the step → the peak that applies."""
 
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -18,6 +18,10 @@ class KernelRule(CatalogRecord):
     otherwise: list[str] = Field(default_factory=list)
     share: float = 1.0
     cap_tflops: float | None = None
+    few_up_to: float = Field(default=0, ge=0)  # tokens in the step up to which another kernel runs; 0: the same for any
+    few_compute: str | None = None
+    few_share: float = 1.0
+    reads: Literal["as stored", "widened"] = "as stored"  # what the kernel reads from memory
     source: str
     note: str | None = None
 
