@@ -17,7 +17,3 @@ class ScenarioError(RoofcastError):
 
 class RunError(RoofcastError):
     """A measured run cannot be read or turned into a scenario."""
-
-
-class HubError(RoofcastError):
-    """A model could not be read from the Hugging Face Hub."""

@@ -131,8 +131,8 @@ def link_of(setting: Setting) -> links.Link:
 
 def _pcie(device: Device) -> links.Link:
     try:
-        return links.link(f"pcie-{device.pcie_generation or 4.0:.1f}-x{device.pcie_lanes or 16}")
-    except CatalogError:
+        return links.link(device.pcie_link or "pcie-4.0-x16")
+    except CatalogError:  # an odd number of lanes
         return links.link("pcie-4.0-x16")
 
 

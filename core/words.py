@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 
-from core.answer import BOUNDS, Estimate
+from core.answer import Estimate
 from core.catalog.hardware import device
 from core.errors import CatalogError
 from core.quantity import value
@@ -61,12 +61,6 @@ def culprit(estimate: Estimate) -> str | None:
     """The key of BOUNDS that takes the largest share of a decode step; None where the times are unknown."""
     shares = estimate.decode.step.shares()
     return max(shares, key=lambda key: shares[key]) if shares else None
-
-
-def bound_name(key: str) -> str:
-    """A bound for people, its first letter large."""
-    text = BOUNDS.get(key, key.replace("_", " "))
-    return text[0].upper() + text[1:]
 
 
 def shortfall(estimate: Estimate) -> float:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from core.quantity import formula
 from core.units import Count, DollarRate, Dollars, DollarsPerJoule, Joules, Seconds, TokenRate, Watts
 
@@ -41,4 +39,4 @@ def cost_per_million(*, rate: DollarRate, tokens: TokenRate) -> Dollars:
 @formula("definition")
 def cost_per_month(*, rate: DollarRate, month: Seconds) -> Dollars:
     """Dollars for a month of running."""
-    return rate * np.asarray(month)
+    return rate * month
