@@ -135,6 +135,10 @@ def columns(setting: Setting) -> Columns:
         idle=assume("idle_power", **facts),
         busy=assume("busy_power", **facts),
         load_share=constant("time under load", 1.0),
+        # fitted correction of the two steps and of the first token; none without one
+        decode_factor=None,
+        prefill_factor=None,
+        ttft_factor=None,
     )
     host_of(setting, c, facts)
     money_of(setting, c)

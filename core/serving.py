@@ -6,13 +6,14 @@ numbers (arrays in a pass over candidates); the answer is then computed once mor
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from core.answer import Step
 from core.formulas.collectives import pipeline_time
+from core.formulas.correction import corrected_mixed_time, corrected_time
 from core.formulas.queueing import (
     added_time,
     admission_wait,
@@ -141,7 +142,17 @@ def _steps(plan: Plan, c: Columns, fit: Fit, load: _Load, batch: Any) -> _Steps:
         Work(chunk=chunk, start=start, prompt=new, chunks=chunks, prompts=prompts, batch=beside, context=context),
         "mixed step",
     )
-    return _Steps(decode, mixed, chunks, packed, prompts)
+    if c.decode_factor is None:
+        return _Steps(decode, mixed, chunks, packed, prompts)
+    decoding = pick(c.chunked, decode.time, _like(0.0, c.step_overhead, "decoding stops"))
+    mixed_time = corrected_mixed_time(mixed=mixed.time, decode=decoding, decode_factor=c.decode_factor,
+                                      prefill_factor=c.prefill_factor, named="mixed step")  # fmt: skip
+    return _Steps(_corrected(decode, c.decode_factor), replace(mixed, time=mixed_time), chunks, packed, prompts)
+
+
+def _corrected(step: Step, factor: Any) -> Step:
+    """The step with its time times the fitted factor; its operations stay as the physics has them."""
+    return replace(step, time=corrected_time(time=step.time, factor=factor, named=step.name)) if factor is not None else step
 
 
 def _extra(c: Columns, steps: _Steps) -> Any:
@@ -161,6 +172,7 @@ def _alone(plan: Plan, c: Columns, fit: Fit, load: _Load, sequences: Any) -> tup
     step = step_time(
         plan, c, fit, Work(chunk=chunk, start=start, prompt=new, chunks=chunks, prompts=value(sequences)), "prefill step"
     )
+    step = _corrected(step, c.prefill_factor)
     return step, pipeline_time(step=step.time, chunks=chunks, stages=c.pp, named="prefill")
 
 
@@ -262,6 +274,8 @@ def serve(plan: Plan, c: Columns, fit: Fit, arrival: Arrival, batch: Any, residu
             tpot = undisturbed_time(per_token=tpot, moved=moved, output=output, named="TPOT")
             waiting = total([admission, queued, moved, half_step], "waiting")
         ttft = first_token_time(wait=waiting, prefill=own, fixed=c.request_overhead, named="TTFT")
+    if c.ttft_factor is not None:
+        ttft = corrected_time(time=ttft, factor=c.ttft_factor, named="TTFT")
     latency = request_latency(first_token=ttft, per_token=tpot, output=output, named="latency")
     everyone = _like_count(c, load, arrival)
     if arrival == "static":
