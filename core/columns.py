@@ -1,7 +1,7 @@
 """From a scenario to numbers: every categorical knob (model, device, runtime, quantisation) is looked up here, once.
 
-`columns` turns what the scenario names into named numbers, each a cited leaf. `plain` strips the citations; `gather` lays the
-columns of a few combinations along the array axis of many candidates.
+`columns` turns what the scenario names into named numbers, each a cited leaf. `plain` strips the citations; `stack` and `take`
+lay the columns of a few combinations along the array axis of many candidates.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from core.machine import (
 )
 from core.plan import degrees
 from core.quantity import Quantity, leaf, total
+from core.scenario import Workload
 from core.setting import Setting
 from core.units import GB
 from core.weights import weight_parts, weight_table
@@ -60,10 +61,23 @@ def _weights(model: str, quant: str) -> tuple[dict[Any, Quantity], dict[Any, Qua
     )
 
 
+def load_amounts(load: Workload) -> dict[str, float]:
+    """The columns that a load decides, as plain numbers. Of its other effects only the arrival's reach further columns."""
+    return {
+        "prompt": float(load.prompt_tokens),
+        "output": float(load.output_tokens),
+        "depth": float(load.context_depth),
+        "cached": float(min(load.prefix_cached_tokens, load.prompt_tokens - 1)),
+        "users": float(load.concurrency),
+        "rate": load.request_rate_per_s or float("nan"),
+    }
+
+
 def columns(setting: Setting) -> Columns:
     """Every number of the scenario as a cited leaf, by name. `setting` as `settle` found it."""
     s, ir, device, runtime = setting.scenario, setting.ir, setting.device, setting.runtime
     system, deploy, load = s.system, s.deployment, s.workload
+    asked = load_amounts(load)
     facts = facts_of(setting, device, setting.backend)
     bytes_by, elements_by = _weights(ir.id, setting.quant.id)
     gpu = place_of(setting, device, setting.backend)
@@ -82,12 +96,12 @@ def columns(setting: Setting) -> Columns:
     zero = constant("nothing", 0.0, "B")
     c = Columns(
         # load
-        prompt=said(load, "prompt_tokens", "prompt", load.prompt_tokens, "tok"),
-        output=said(load, "output_tokens", "output", load.output_tokens, "tok"),
-        depth=said(load, "context_depth", "tokens cached before", load.context_depth, "tok"),
-        cached=said(load, "prefix_cached_tokens", "prefix-cached tokens", min(load.prefix_cached_tokens, load.prompt_tokens - 1), "tok"),
-        users=said(load, "concurrency", "users", load.concurrency, ""),
-        rate=user("request rate", load.request_rate_per_s or float("nan"), "1/s"),
+        prompt=said(load, "prompt_tokens", "prompt", asked["prompt"], "tok"),
+        output=said(load, "output_tokens", "output", asked["output"], "tok"),
+        depth=said(load, "context_depth", "tokens cached before", asked["depth"], "tok"),
+        cached=said(load, "prefix_cached_tokens", "prefix-cached tokens", asked["cached"], "tok"),
+        users=said(load, "concurrency", "users", asked["users"], ""),
+        rate=user("request rate", asked["rate"], "1/s"),
         # model
         layers=_config("layers", ir.layers, "", ir.id),
         hidden=_config("hidden size", ir.hidden, "", ir.id),
@@ -197,20 +211,28 @@ def plain(x: Any) -> Any:
     return x
 
 
-def gather(options: Sequence[Any], index: np.ndarray) -> Any:
-    """Plain columns of a few combinations laid along the axis of candidates: `index[i]` names candidate i's combination.
-
-    What is the same in all stays a number. All combinations are of one model.
-    """
+def stack(options: Sequence[Any]) -> Any:
+    """Plain columns of several combinations of one model as arrays, a place for each; what is the same in all stays a number."""
     first = options[0]
     if isinstance(first, Columns):
-        return Columns(**{key: gather([vars(o)[key] for o in options], index) for key in vars(first)})
+        return Columns(**{key: stack([vars(o)[key] for o in options]) for key in vars(first)})
     if isinstance(first, Mapping):
         keys = dict.fromkeys(key for o in options for key in o)
-        return {key: gather([o.get(key, 0.0) for o in options], index) for key in keys}
+        return {key: stack([o.get(key, 0.0) for o in options]) for key in keys}
     if isinstance(first, Bus):
-        return Bus(*(gather([getattr(o, n) for o in options], index) for n in Bus.__slots__))
+        return Bus(*(stack([getattr(o, n) for o in options]) for n in Bus.__slots__))
     if isinstance(first, (int, float)):
         values = np.array(options, dtype=float)
-        return first if np.all(values == values[0]) else values[index]
+        return first if np.array_equal(values, np.full_like(values, first), equal_nan=True) else values
     return first
+
+
+def take(x: Any, index: np.ndarray) -> Any:
+    """Stacked columns with these places of each array, in this order; numbers stand for every place."""
+    if isinstance(x, Columns):
+        return Columns(**{key: take(item, index) for key, item in vars(x).items()})
+    if isinstance(x, Mapping):
+        return {key: take(item, index) for key, item in x.items()}
+    if isinstance(x, Bus):
+        return Bus(*(take(getattr(x, n), index) for n in Bus.__slots__))
+    return x[index] if isinstance(x, np.ndarray) else x

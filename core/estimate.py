@@ -1,19 +1,19 @@
 """The only door: scenario in, estimate out. Pages, API, command line, solver and validation all call it.
 
-`estimate` answers one scenario with citations; `numbers` gives the same metrics as plain floats or, for many candidates of
-one model, as arrays. Both run the same pipeline: plan, memory, phases, serving.
+`estimate` answers one scenario with citations; `numbers` gives the same metrics as plain floats, `core.batch` those of many
+scenarios as arrays. All run the same pipeline: plan, memory, phases, serving.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from core.answer import Estimate
 from core.catalog import runtimes
-from core.columns import columns, gather, plain
+from core.columns import columns, plain
 from core.formulas.activations import over_devices
 from core.formulas.economics import (
     cost_per_million,
@@ -37,10 +37,8 @@ from core.units import GIB, MONTH_HOURS, show
 from core.verdict import feasible, saving, warn
 from core.weights import weight_table
 
-CHUNK = 8192  # candidates per array pass: arrays of this size stay in the cache
 
-
-def _pass(ir: ModelIR, c: Columns, arrival: Arrival) -> tuple[Plan, Fit, Served]:
+def one_pass(ir: ModelIR, c: Columns, arrival: Arrival) -> tuple[Plan, Fit, Served]:
     """The pipeline once, on plain columns."""
     plan = make_plan(ir, c)
     found = fit(plan, c)
@@ -49,7 +47,7 @@ def _pass(ir: ModelIR, c: Columns, arrival: Arrival) -> tuple[Plan, Fit, Served]
     return plan, found, serve(plan, c, found, arrival, batch, residual)
 
 
-def _metrics(c: Columns, found: Fit, served: Served, arrival: Arrival) -> dict[str, Any]:
+def metrics_from(c: Columns, found: Fit, served: Served, arrival: Arrival) -> dict[str, Any]:
     devices = c.count
     power = power_draw(rated=c.tdp, idle=c.idle, busy=c.busy, share=c.load_share, count=devices, named="power")
     return {
@@ -72,33 +70,8 @@ def numbers(scenario: Scenario, *, strict: bool = True) -> dict[str, float]:
     setting = settle(scenario, strict=strict)
     c = plain(columns(setting))
     arrival = scenario.workload.arrival
-    _, found, served = _pass(setting.ir, c, arrival)
-    return {name: float(amount) for name, amount in _metrics(c, found, served, arrival).items()}
-
-
-def candidates(
-    options: Sequence[Scenario], index: np.ndarray, knobs: Mapping[str, np.ndarray], *, strict: bool = True
-) -> dict[str, np.ndarray]:
-    """Metrics of many candidates of one model in array passes.
-
-    `options` are the combinations of categorical knobs (device, runtime, quantisation, KV dtype); `index[i]` names candidate i's;
-    `knobs` are arrays of numeric columns that replace the options' (tp, pp, dp, ep, users, prompt, output, depth, …).
-    Returns the metrics and "headroom" (bytes of the fullest device), each an array as long as `index`.
-    """
-    settings = [settle(option, strict=strict) for option in options]
-    ir, arrival = settings[0].ir, options[0].workload.arrival
-    rows = [plain(columns(setting)) for setting in settings]
-    parts: list[dict[str, np.ndarray]] = []
-    for first in range(0, len(index), CHUNK):
-        chosen = index[first : first + CHUNK]
-        c = gather(rows, chosen)
-        c.host = None if any(row.host is None for row in rows) else c.host
-        for name, amounts in knobs.items():
-            setattr(c, name, np.asarray(amounts, dtype=float)[first : first + CHUNK])
-        _, found, served = _pass(ir, c, arrival)
-        metrics = {**_metrics(c, found, served, arrival), "headroom": found.headroom}
-        parts.append({name: np.broadcast_to(np.asarray(m, dtype=float), chosen.shape) for name, m in metrics.items()})
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    _, found, served = one_pass(setting.ir, c, arrival)
+    return {name: float(amount) for name, amount in metrics_from(c, found, served, arrival).items()}
 
 
 def estimate(scenario: Scenario, correction: None = None, *, strict: bool = True) -> Estimate:
@@ -124,7 +97,7 @@ def estimate(scenario: Scenario, correction: None = None, *, strict: bool = True
     found = fit(plan, c)
     served = serve(plan, c, found, arrival, batch, residual)
     device, host = memories(found, c, setting.device.name)
-    metrics = _metrics(c, found, served, arrival)
+    metrics = metrics_from(c, found, served, arrival)
     feasibility, reasons = feasible(setting, c, found, device, host)
     return Estimate(
         scenario=scenario,
@@ -288,4 +261,4 @@ def shown(number: Any, unit: str | None = None) -> str:
     return show(float(number), unit or "")
 
 
-__all__ = ["GIB", "candidates", "estimate", "launch", "numbers", "shown"]
+__all__ = ["GIB", "estimate", "launch", "numbers", "shown"]

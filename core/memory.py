@@ -233,8 +233,8 @@ def fit(plan: Plan, c: Columns) -> Fit:
     fragments = pick(c.pooled, nothing, lost_to_fragments(amount=in_pieces, share=c.fragmentation, named="fragmentation"))
     # llama.cpp allocates its compute buffers at the start; servers reach their activation peak in full steps only.
     needed_parts = [weights, kv_here, *lasting, fragments]
-    needed = total([*needed_parts, *([activations] if not isinstance(c.buffered, np.ndarray) and c.buffered else [])], "needed now")
     peak = total([*needed_parts, activations], "transient peak")
+    needed = pick(c.buffered, total([*needed_parts, activations], "needed now"), total(needed_parts, "needed now"))
     taken = pick(
         c.pooled,
         pick(c.of_free, total([with_activations, pool], "engine will take"), engine_limit),

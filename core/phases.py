@@ -56,7 +56,7 @@ from core.formulas.roofline import (
     streamed_time,
 )
 from core.machine import Bus, Columns
-from core.memory import Fit, solved
+from core.memory import Fit, pick, solved
 from core.plan import BlockShare, Plan
 from core.quantity import Quantity, leaf, total, value
 
@@ -153,8 +153,10 @@ class _Times:
             time=offloaded_time(tokens=self.tokens, limit=c.stream_tokens, streamed=streamed, on_host=on_host), share=away,
             named=f"{name}, weights in host memory",
         )  # fmt: skip
-        copied = np.all(np.asarray(value(self.tokens)) >= value(c.stream_tokens))
-        self.ops.append(self.op(f"{name} (host)", block, 0.0, 0.0, 0.0, time, time, time, "pcie" if copied else "host_memory"))
+        copied = _scalar((np.asarray(value(self.tokens)) >= value(c.stream_tokens)).astype(float))
+        for kind, part in (("pcie", pick(copied, time, 0.0)), ("host_memory", pick(copied, 0.0, time))):
+            if np.any(np.asarray(value(part)) != 0):
+                self.ops.append(self.op(f"{name} (host)", block, 0.0, 0.0, 0.0, part, part, part, kind))
 
     def op(self, name: str, block: BlockShare | None, layers: float, flop: Any, read: Any, compute: Any, memory: Any, time: Any,
            kind: str, message: Any = 0.0) -> Op:  # fmt: skip
@@ -248,13 +250,13 @@ class _Times:
         if _any(np.asarray(value(c.tp)) > 1):
             bus = bus_of(c, c.tp)
             once = all_reduce_time(message=message, ranks=c.tp, **bus)
-            if not isinstance(value(c.sp), np.ndarray) and value(c.sp):
+            if _any(c.sp):
                 gather = all_gather_time(message=message, ranks=c.tp, **bus)
-                once = total(
-                    [gather, all_gather_time(message=message, ranks=c.tp, **bus, named="reduce-scatter")], "reduce-scatter and all-gather"
-                )
-            moe_over_ep = b.block.mlp.kind == "moe" and _any(np.asarray(value(c.ep)) > 1)
-            times = b.count * (1.0 if moe_over_ep and not isinstance(value(c.ep), np.ndarray) else 2.0)
+                scatter = all_gather_time(message=message, ranks=c.tp, **bus, named="reduce-scatter")
+                once = pick(value(c.sp), total([gather, scatter], "reduce-scatter and all-gather"), once)
+            # Experts that are spread over ranks gather their answers themselves: the attention's all-reduce remains.
+            experts_apart = (b.block.mlp.kind == "moe") & (np.asarray(value(c.ep)) > 1)
+            times = _scalar(b.count * np.where(experts_apart, 1.0, 2.0))
             time = fixed_time(each=once, times=self.constant("times", times), named="all-reduce")
             n = np.asarray(value(c.tp))
             moved = sent(message=message, factor=self.constant("2(n-1)/n", _scalar(2 * (n - 1) / n)), times=self.constant("times", times))

@@ -20,8 +20,9 @@ warnings.simplefilter("ignore", RuntimeWarning)
 
 import numpy as np  # noqa: E402
 
+from core.batch import candidates  # noqa: E402
 from core.catalog import models  # noqa: E402
-from core.estimate import candidates, estimate, numbers  # noqa: E402
+from core.estimate import estimate, numbers  # noqa: E402
 from core.plan import legal_tp  # noqa: E402
 from core.scenario import Scenario, from_flat  # noqa: E402
 

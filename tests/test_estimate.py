@@ -14,10 +14,11 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from core.answer import Estimate, Step
+from core.batch import candidates
 from core.catalog import models
 from core.columns import columns, plain
 from core.errors import ScenarioError
-from core.estimate import candidates, estimate, numbers
+from core.estimate import estimate, numbers
 from core.formulas.economics import cost_per_million
 from core.formulas.ops import attended_pairs, attention_flop, distinct_experts, linear_flop
 from core.formulas.queueing import closed_rate, open_wait

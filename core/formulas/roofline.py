@@ -52,8 +52,8 @@ def bound_time(*, compute: Seconds, memory: Seconds) -> Seconds:
 
 @formula("definition")
 def portion(*, time: Seconds, share: Count) -> Seconds:
-    """The part of a time that falls to this memory."""
-    return time * share
+    """The part of a time that falls to this memory; none where nothing lies there, known or not."""
+    return np.where(share > 0, time * share, 0.0)
 
 
 @formula("definition")
