@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import csv
-import functools
 import gzip
 import io
+import itertools
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from core.errors import RoofcastError, RunError
 from core.runs import INPUT_COLUMNS, METRIC_COLUMNS, REQUIRED_COLUMNS, Run, read_run
@@ -20,6 +19,7 @@ from core.scenario import Scenario
 from core.units import GIB
 
 ERROR_COLUMN = "error"
+AT_ONCE = 16_384  # rows answered together
 _MARK = "\ufeff"  # a byte order mark
 _TAILS = ("_p95", "_p99")  # percentiles above the median need a model of arrivals: left empty
 
@@ -52,39 +52,37 @@ class Summary:
     errors: Mapping[str, int]
 
 
-@functools.lru_cache(maxsize=131072)
-def _estimated(scenario: Scenario) -> Mapping[str, float] | str:
-    """The estimate's metrics as plain numbers, or the sentence that says why there are none.
+def _answers(scenarios: Sequence[Scenario]) -> list[Mapping[str, float] | str]:
+    """Each estimate's metrics as plain numbers, or the sentence that says why there are none.
 
     What a measured run used is not refused: it did run, even where the catalog thinks it unsupported or too large.
     """
-    from core.estimate import estimate, numbers  # late: the estimate need not load to read a file
+    from core import batch, estimate  # late: the estimate need not load to read a file
 
-    try:
-        found = numbers(scenario, strict=False)
-        if any(math.isfinite(found.get(name, math.nan)) for name in _SPEEDS):
-            return found
-        reasons = estimate(scenario, strict=False).reasons
-        return (
-            reasons[0].text
-            if reasons
-            else "Its speed is unknown: nobody published the device's figures that decide it."
-        )
-    except RoofcastError as error:
-        return str(error)
+    def why(scenario: Scenario) -> str:
+        reasons = estimate.estimate(scenario, strict=False).reasons
+        unknown = "Its speed is unknown: nobody published the device's figures that decide it."
+        return reasons[0].text if reasons else unknown
+
+    return [
+        found if isinstance(found, str) or any(math.isfinite(found.get(name, math.nan)) for name in _SPEEDS) else why(scenario)
+        for scenario, found in zip(scenarios, batch.numbers_of(scenarios, strict=False), strict=True)
+    ]
 
 
-def predict_row(row: Mapping[str, Any]) -> Prediction:
-    """The prediction of one row. Reads input columns only; raises nothing for a bad row."""
-    try:
-        run = read_run(row)
-    except RoofcastError as error:
-        return Prediction(error=str(error))
-    if run.unmodelled:
-        return Prediction(error=run.unmodelled, run=run)
-    found = _estimated(run.scenario)
+def predict_runs(runs: Sequence[Run | str]) -> list[Prediction]:
+    """Predictions of runs in their order, together: equal questions are answered once. A sentence in a run's place is its error."""
+    asked = [run.scenario if isinstance(run, Run) and not run.unmodelled else None for run in runs]
+    scenarios = list(dict.fromkeys(scenario for scenario in asked if scenario is not None))
+    found = dict(zip(scenarios, _answers(scenarios), strict=True))
+    return [_prediction(run, "" if scenario is None else found[scenario]) for run, scenario in zip(runs, asked, strict=True)]
+
+
+def _prediction(run: Run | str, found: Mapping[str, float] | str) -> Prediction:
+    if isinstance(run, str):
+        return Prediction(error=run)
     if isinstance(found, str):
-        return Prediction(error=found, run=run)
+        return Prediction(error=run.unmodelled or found, run=run)
     return Prediction({k: v for k, v in metrics_of(run, found).items() if math.isfinite(v) and v >= 0}, "", run)
 
 
@@ -216,9 +214,7 @@ def check_header(header: list[str], name: str) -> None:
     names = [column_name(text) for text in header]
     missing = [" or ".join(pair) for pair in REQUIRED_COLUMNS if not set(pair) & set(names)]
     if missing:
-        raise RunError(
-            f"{name} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}, which runs need."
-        )
+        raise RunError(f"{name} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}, which runs need.")
     known = {*INPUT_COLUMNS, *METRIC_COLUMNS}
     twice = sorted({column for column in names if column in known and names.count(column) > 1})
     twice += sorted({text for text in header if text.strip() and header.count(text) > 1})
@@ -226,17 +222,22 @@ def check_header(header: list[str], name: str) -> None:
         raise RunError(f"{name} holds the column {_shown(twice[0])} twice; rename or remove one.")
 
 
-def predict_rows(
-    header: list[str], rows: Iterable[list[str]], ragged: Mapping[int, str] | None = None
-) -> Iterator[Prediction]:
-    """Predictions in the rows' order; equal questions are answered once. `ragged` rows get their sentence alone."""
+def predict_rows(header: list[str], rows: Iterable[list[str]], ragged: Mapping[int, str] | None = None) -> Iterator[Prediction]:
+    """Predictions in the rows' order, AT_ONCE of them together. `ragged` rows get their sentence alone."""
     names = [column_name(text) for text in header]
     places = [(column, names.index(column)) for column in INPUT_COLUMNS if column in names]
-    for number, cells in enumerate(rows):
+
+    def asked(number: int, cells: list[str]) -> Run | str:
         if ragged and number in ragged:
-            yield Prediction(error=ragged[number])
-        else:
-            yield predict_row({column: cells[place] for column, place in places})
+            return ragged[number]
+        try:
+            return read_run({column: cells[place] for column, place in places})
+        except RoofcastError as error:
+            return str(error)
+
+    numbered = enumerate(rows)
+    while runs := [asked(number, cells) for number, cells in itertools.islice(numbered, AT_ONCE)]:
+        yield from predict_runs(runs)
 
 
 def _shown(text: str) -> str:
@@ -266,9 +267,7 @@ def predict_file(path: str | Path, out: str | Path) -> Summary:
     if out.resolve() == path.resolve() or (out.exists() and out.samefile(path)):
         raise RunError(f"{out} is the file of runs itself; give another name for the predictions.")
     if out.is_dir() or not out.parent.is_dir():
-        raise RunError(
-            f"{out} cannot be written: {'it is a folder' if out.is_dir() else f'there is no folder {out.parent}'}."
-        )
+        raise RunError(f"{out} cannot be written: {'it is a folder' if out.is_dir() else f'there is no folder {out.parent}'}.")
     text = io.StringIO(newline="")
     text.write(_MARK if table.mark else "")
     writer = csv.writer(text, lineterminator=table.line_end)

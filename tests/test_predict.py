@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-import core.estimate
+import core.batch
 from core import predict
-from core.errors import RunError, ScenarioError
+from core.errors import RunError
 from core.predict import predict_file, prediction_column
 from core.runs import METRIC_COLUMNS
 
@@ -104,11 +104,11 @@ def fake(monkeypatch):
     """An estimate whose figures say which scenario they are of; counts its calls."""
     calls = []
 
-    def numbers(scenario, *, strict=True):
+    def numbers(scenario):
         calls.append(scenario)
         load = scenario.workload
         if load.prompt_tokens == 666:
-            raise ScenarioError("This split is not possible.")
+            return "This split is not possible."
         return {
             "ttft": load.prompt_tokens / 1e4,
             "tpot": 0.01,
@@ -121,10 +121,8 @@ def fake(monkeypatch):
             "power": float("nan"),
         }
 
-    monkeypatch.setattr(core.estimate, "numbers", numbers)
-    predict._estimated.cache_clear()
-    yield calls
-    predict._estimated.cache_clear()
+    monkeypatch.setattr(core.batch, "numbers_of", lambda scenarios, *, strict: [numbers(s) for s in scenarios])
+    return calls
 
 
 def predictions(rows):
@@ -181,16 +179,13 @@ def test_no_metric_is_read(tmp_path, fake):
     wanted = predictions(read(tmp_path / "a_out.csv"))
     shuffler = random.Random(1)
     blank = [{**r, **dict.fromkeys([*METRIC_COLUMNS, "sanity_flag"], "")} for r in ROWS]
-    odd = [
-        {**r, **{m: shuffler.choice(["9", "1e9", "-4", "x"]) for m in METRIC_COLUMNS}, "sanity_flag": "!"} for r in ROWS
-    ]
+    odd = [{**r, **{m: shuffler.choice(["9", "1e9", "-4", "x"]) for m in METRIC_COLUMNS}, "sanity_flag": "!"} for r in ROWS]
     for name, rows, header in (
         ("blank", blank, HEADER),
         ("odd", odd, HEADER),
         ("without", ROWS, [c for c in HEADER if c not in METRIC_COLUMNS]),
         ("turned", ROWS, HEADER[::-1]),
     ):
-        predict._estimated.cache_clear()
         predict_file(write(tmp_path / f"{name}.csv", rows, header), tmp_path / f"{name}_out.csv")
         assert predictions(read(tmp_path / f"{name}_out.csv")) == wanted, name
 
@@ -198,6 +193,14 @@ def test_no_metric_is_read(tmp_path, fake):
 def test_equal_questions_are_answered_once(tmp_path, fake):
     predict_file(write(tmp_path / "runs.csv", ROWS), tmp_path / "out.csv")
     assert len(fake) == len(set(fake)) == 3  # rows 1 and 7 ask the same
+
+
+def test_rows_beyond_one_portion_are_predicted_in_order(tmp_path, fake, monkeypatch):
+    source = write(tmp_path / "runs.csv", ROWS)
+    predict_file(source, tmp_path / "whole.csv")
+    monkeypatch.setattr(predict, "AT_ONCE", 2)
+    predict_file(source, tmp_path / "portions.csv")
+    assert cut(tmp_path / "portions.csv") == cut(tmp_path / "whole.csv")
 
 
 def test_static_batches(tmp_path, fake):
@@ -368,7 +371,6 @@ def test_mean_token_counts_and_no_gpus(tmp_path, fake):
 
 
 def test_with_the_real_estimate(tmp_path):
-    predict._estimated.cache_clear()
     summary = predict_file(write(tmp_path / "runs.csv", ROWS[:3]), tmp_path / "out.csv")
     assert summary.predicted == 3
     one, prefill, decode = read(tmp_path / "out.csv")

@@ -5,8 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-import core.estimate
-from core import predict
+import core.batch
 from core.validate import (
     analytic_errors,
     analytic_report,
@@ -40,12 +39,8 @@ BASE = {
 
 @pytest.fixture(autouse=True)
 def fake(monkeypatch):
-    monkeypatch.setattr(
-        core.estimate, "numbers", lambda scenario, *, strict=True: {"tpot": 0.010, "ttft": 0.2, "output_rate": 500.0}
-    )
-    predict._estimated.cache_clear()
-    yield
-    predict._estimated.cache_clear()
+    found = {"tpot": 0.010, "ttft": 0.2, "output_rate": 500.0}
+    monkeypatch.setattr(core.batch, "numbers_of", lambda scenarios, *, strict: [found for _ in scenarios])
 
 
 def table(tmp_path, rows):

@@ -68,6 +68,7 @@ def sources() -> dict[str, SourceRecord]:
     return found
 
 
+@functools.lru_cache(maxsize=65536)
 def source(key: str, **changes: Any) -> Source:
     """The source of a fact, with `changes` (note, low, high, guess …) for this fact. Raises CatalogError for an unknown key."""
     try:
