@@ -287,8 +287,11 @@ def predict_file(path: str | Path, out: str | Path) -> Summary:
 def write_whole(out: Path, text: str) -> None:
     """Writes a text file whole or not at all, gzipped where its name ends in .gz. Raises RunError."""
     raw = text.encode("utf-8", errors="surrogateescape")
-    if out.suffix == ".gz":
-        raw = gzip.compress(raw, mtime=0)
+    write_bytes_whole(out, gzip.compress(raw, mtime=0) if out.suffix == ".gz" else raw)
+
+
+def write_bytes_whole(out: Path, raw: bytes) -> None:
+    """Writes a file whole or not at all: beside its place, then renamed. Raises RunError."""
     temporary = ""
     try:
         with tempfile.NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}.", delete=False) as file:

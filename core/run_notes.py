@@ -166,3 +166,25 @@ def read_hints(notes: str, version: str) -> Hints:
                 act(hints, match)
     hints.unmodelled = list(dict.fromkeys(hints.unmodelled))
     return hints
+
+
+# Phrases that say which metrics of a run mean something else (core.validate), and no launch fact.
+_MEANINGS = (r"= \(prompt\+\d+\)/time", r"prefix caching of the shared")
+
+
+def plain_notes(notes: str) -> str:
+    """The notes' launch facts alone, as the terms by which they are recognised: `read_hints` reads the same from both."""
+    patterns = [pattern for pattern, _ in (*_IN_NOTES, *_IN_EITHER)]
+    found = [match[0] for pattern in (*patterns, *_MEANINGS) if (match := re.search(pattern, notes))]
+    return "; ".join(dict.fromkeys(found))
+
+
+def plain_version(version: str) -> str:
+    """The version without headings that were copied into brackets, of which only the launch facts stay."""
+
+    def facts(match: re.Match[str]) -> str:
+        if " / " not in match[0]:
+            return match[0]
+        return " RPC" if re.search(r"(?i)\bRPC\b", match[0]) else ""
+
+    return re.sub(r"\s*\[[^\]]*\]", facts, version).strip()

@@ -67,7 +67,7 @@ def excluded_metrics(row: Mapping[str, Any]) -> tuple[str, ...]:
     notes = str(row.get("notes") or "")
     if "prefill" in notes and re.search(r"decode \d+x\(tp", notes):
         return ("TTFT", "latency", "output rate", "total rate")
-    if re.search(r"reported speed [\d.]+ = \(prompt\+\d+\)/time", notes) and re.match(
+    if re.search(r"= \(prompt\+\d+\)/time", notes) and re.match(
         r"Qwen/Qwen2[.-]", str(row.get("model_id") or "")
     ):
         return ("latency",) if str(row.get("prompt_tokens") or "") not in ("1", "1.0") else ()

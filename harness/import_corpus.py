@@ -1,0 +1,151 @@
+"""Imports tables of public runs into data/runs: `python -m harness.import_corpus FOLDER [--out data/runs]`.
+
+FOLDER holds runs*.csv.gz (columns of core.runs with source, licence and notes) and may hold memory_runs.csv.gz. Each source
+has a folder under `--out` with a source.toml; rows of a source without one are left out. Reruns write the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core.catalog.files import DATA
+from core.errors import RoofcastError, RunError
+from core.predict import write_whole
+from core.records import RunRecord, read_record
+from core.run_files import write_records
+from core.run_sources import RunSource, read_sources
+from core.scenario_id import identified
+from harness.import_merge import merged
+from harness.import_rules import cleaned, dropped, facts, unfit
+
+REPORT = "IMPORT.md"
+
+
+@dataclass(slots=True)
+class Account:
+    """What became of the rows: by reason, by rule and by source."""
+
+    read: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
+    cleaned: Counter[str] = field(default_factory=Counter)
+    unfit: Counter[str] = field(default_factory=Counter)
+    unresolved: Counter[str] = field(default_factory=Counter)
+    merged: Counter[str] = field(default_factory=Counter)
+    written: Counter[str] = field(default_factory=Counter)
+
+
+def rows_of(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a gzipped CSV file as text. Raises RunError when it cannot be read."""
+    try:
+        with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
+            yield from csv.DictReader(file)
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise RunError(f"{path.name} cannot be read ({error}); give a gzipped CSV file of runs.") from error
+
+
+def record_of(row: dict[str, Any], slug: str, source: RunSource, account: Account) -> RunRecord:
+    """A row of a source as a record. Raises RunError where a cell cannot be used."""
+    raw_notes = row["notes"]
+    row, rules = cleaned(row)
+    account.cleaned.update(rules)
+    row = facts(row)
+    reason = unfit({**row, "raw_notes": raw_notes})
+    names = identified(row)
+    if not names["scenario_id"]:
+        reason = reason or "not one scenario: a name or a layout that the catalog does not know"
+        account.unresolved[names.pop("why")] += 1
+    names.pop("why", None)
+    if reason:
+        account.unfit[reason] += 1
+    return read_record({
+        **{column: cell for column, cell in row.items() if column != "source_license"},
+        **names,
+        "licence": row["source_license"],
+        "origin": source.origin or slug,
+        "fit": not reason,
+        "fit_reason": reason,
+    })  # fmt: skip
+
+
+def imported(folder: Path, sources: dict[str, RunSource], account: Account) -> dict[str, list[RunRecord]]:
+    """The records of every table in `folder`, by the folder of their source; re-posts are merged. Raises RunError."""
+    tables = sorted(folder.glob("runs*.csv.gz"))
+    if not tables:
+        raise RunError(f"{folder} holds no runs*.csv.gz; give the folder of the tables to import.")
+    slug_of = {name: slug for slug, source in sources.items() for name in source.names}
+    records: list[tuple[str, RunRecord]] = []
+    for path in tables:
+        for row in rows_of(path):
+            name = row["source"]
+            account.read[name] += 1
+            slug = slug_of.get(name)
+            reason = dropped(row) or ("" if slug else "no source.toml names it")
+            if reason or slug is None:
+                account.dropped[name, reason] += 1
+                continue
+            records.append((slug, record_of(row, slug, sources[slug], account)))
+    found: dict[str, list[RunRecord]] = {}
+    for slug, record in merged(records, account.merged):
+        found.setdefault(slug, []).append(record)
+        account.written[record.source] += 1
+    return found
+
+
+def report(account: Account) -> str:
+    """The account as Markdown: what was read, left out, cleaned, merged and not fitted, and why."""
+
+    def table(title: str, head: str, lines: list[tuple[Any, ...]]) -> list[str]:
+        columns = head.count("|") + 1
+        rule = "|---" * (columns - 1) + "|---:|"
+        return [f"## {title}", "", f"| {head} |", rule, *(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines), ""]
+
+    def counted(counts: Counter[str]) -> list[tuple[Any, ...]]:
+        return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+    read, written = sum(account.read.values()), sum(account.written.values())
+    lines = [
+        "# What the import kept",
+        "",
+        f"{read:,} rows read, {written:,} records written; {sum(account.dropped.values()):,} left out, "
+        f"{sum(account.merged.values()):,} merged as re-posts. Written by `python -m harness.import_corpus`.",
+        "",
+    ]
+    left_out = [(name, why, n) for (name, why), n in sorted(account.dropped.items())]
+    lines += table("Left out", "Source | Why | Rows", left_out)
+    lines += table("Cleaned, by inputs alone", "Rule | Rows", counted(account.cleaned))
+    lines += table("Judged but not fitted", "Reason | Rows", counted(account.unfit))
+    lines += table("Not one scenario of the catalog", "Why | Rows", counted(account.unresolved))
+    lines += table("Merged re-posts", "Source that repeats | Rows", counted(account.merged))
+    by_source = [(name, account.read[name], account.written[name]) for name in sorted(account.read)]
+    lines += table("By source", "Source | Read | Written", by_source)
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m harness.import_corpus", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("folder", type=Path, help="folder of runs*.csv.gz")
+    parser.add_argument("--out", type=Path, default=DATA / "runs", help="folder of sources (default: %(default)s)")
+    asked = parser.parse_args(arguments)
+    account = Account()
+    try:
+        found = imported(asked.folder, read_sources(asked.out), account)
+        for slug, records in sorted(found.items()):
+            write_records(asked.out / slug / "runs.parquet", records)
+        write_whole(asked.out / REPORT, report(account))
+    except RoofcastError as error:
+        print(f"import_corpus: {error}", file=sys.stderr)
+        return 2
+    print(report(account))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

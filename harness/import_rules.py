@@ -1,0 +1,142 @@
+"""What an importer does to a row before it becomes a record: what never ships, what is cleaned, what is not for fitting.
+
+A rule that looks at inputs alone may drop or clean a row. One that looks at what was measured only keeps the row out of
+fitting (`fit`): it stays among those that are judged.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from core.records import MEMORY_KINDS
+from core.run_notes import plain_notes, plain_version
+from core.runs import METRIC_COLUMNS
+
+Row = dict[str, Any]
+
+FORBIDDEN = re.compile(r"(?i)\bBY-N[CD]\b|\bND\b|site terms|terms of (?:use|service)|all rights reserved")
+NOT_SHIPPED = {
+    "llama.cpp discussion #15013 (second-hand)": "second-hand quotes of posts, rounded; the posts themselves were not seen",
+    "llama.cpp discussion #4167 (second-hand)": "second-hand quotes of posts, rounded; the posts themselves were not seen",
+    "public file ": "no address that could be cited",
+    "public file (public file )": "no address that could be cited, and Ollama's own estimates before loading",
+    "public notebook ": "no address that could be cited",
+}
+ESTIMATE = "PRE-LOAD ESTIMATE"
+_OS = re.compile(r"\b(Linux|Windows|Darwin|FreeBSD)\b")
+_POWER_LIMIT = re.compile(r"power[- ]limit(?:ed)?\s(\d+(?:\.\d+)?)\s?W/GPU|\[(\d+)W TDP Run")
+_OF_TDP = re.compile(r"TDP\((\d+)W\).*power capped to (\d+)%")
+_MXFP4_BITS = 8.0  # between MXFP4 with 16-bit attention (about 5) and 16 bits: a file above it is no MXFP4
+
+
+def dropped(row: Row) -> str:
+    """Why a row never becomes a record; empty when it does."""
+    if reason := NOT_SHIPPED.get(row["source"]):
+        return reason
+    if FORBIDDEN.search(row["source_license"]):
+        return f"its licence forbids it: {row['source_license']}"
+    if ESTIMATE in row["notes"]:
+        return "an engine's own estimate before loading, not a measurement"
+    if row.get("memory_kind") in MEMORY_KINDS:
+        return ""
+    return "" if any(row.get(column) for column in METRIC_COLUMNS) else "nothing was measured"
+
+
+def _gpt_oss_is_bf16(row: Row) -> Row:
+    """A gpt-oss file called MXFP4 whose size is that of 16 bits a weight."""
+    size, billions = row.get("weights_gib"), row.get("params_b")
+    if row["quant"] != "MXFP4" or "gpt-oss" not in row["model_id"] or not size or not billions:
+        return {}
+    return {"quant": "BF16"} if float(size) * 2**30 * 8 > _MXFP4_BITS * float(billions) * 1e9 else {}
+
+
+def _mean_of_two_modes(row: Row) -> Row:
+    """Where prefills of long prompts interrupt short answers, the times per token fall in two groups: the mean counts."""
+    if row["source"] != "inferencex_experimental" or not row["tpot_ms_mean"] or not row["tpot_ms_p50"]:
+        return {}
+    long_prompt = float(row["prompt_tokens"] or 0) >= 8000 and float(row["output_tokens"] or 0) <= 128
+    return {"tpot_ms_p50": ""} if long_prompt else {}
+
+
+CLEANING: dict[str, Callable[[Row], Row]] = {
+    "gpt-oss labelled MXFP4 whose file has 16 bits a weight: quant is BF16": _gpt_oss_is_bf16,
+    "128 tokens out at prompts of 8k and more under load: the median time per token is one of two modes; the mean is kept":
+        _mean_of_two_modes,
+}  # fmt: skip
+
+
+def cleaned(row: Row) -> tuple[Row, list[str]]:
+    """The row with its labels set right, and by which rules."""
+    used = []
+    for rule, change in CLEANING.items():
+        if changes := change(row):
+            row = {**row, **changes}
+            used.append(rule)
+    return row, used
+
+
+def facts(row: Row) -> Row:
+    """The row's free text as columns: launch facts, operating system, power limit. The text itself stays behind."""
+    notes, version = row["notes"], row["runtime_version"]
+    limit = _POWER_LIMIT.search(f"{notes} {version}")
+    share = _OF_TDP.search(notes)
+    watts = next(filter(None, limit.groups())) if limit else float(share[1]) * float(share[2]) / 100 if share else None
+    system = _OS.search(version)
+    return {
+        **row,
+        "notes": plain_notes(notes),
+        "runtime_version": plain_version(version),
+        "os": system[1] if system else "",
+        "power_limit_w": watts,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """A reason not to fit a row. `looks` at "inputs", or at what was "measured"."""
+
+    reason: str
+    looks: str
+    holds: Callable[[Row], bool]
+
+
+def _queue_limited(row: Row) -> bool:
+    """The server took fewer sequences at once than the stated users: the time per token is of a smaller batch."""
+    cells = [row.get(name) for name in ("ttft_ms_p50", "tpot_ms_p50", "output_tokens")]
+    if row["load_kind"] != "concurrency" or not all(cells):
+        return False
+    ttft, tpot, output = (float(cell) for cell in cells if cell)
+    return ttft > 1.5 * output * tpot
+
+
+def _is(source: str, **cells: str) -> Callable[[Row], bool]:
+    """Whether the row is of this source and its cells hold these texts (regular expressions)."""
+    return lambda row: row["source"] == source and all(re.search(text, str(row.get(name, ""))) for name, text in cells.items())
+
+
+UNFIT = (
+    Unfit("tier C", "inputs", lambda row: row["quality_tier"] == "C"),
+    Unfit("speculative decoding", "inputs", lambda row: "SPECDEC" in row["notes"] or "SPECULATIVE" in row["notes"]),
+    Unfit("agentic turns with cached prefixes", "inputs", lambda row: row["notes"].startswith("AGENTIC")),
+    Unfit("KV cache off", "inputs", lambda row: bool(re.search(r"(?i)KV cache (?:disabled|off)", row["notes"]))),
+    Unfit("flagged as doubtful", "inputs", lambda row: bool(row["sanity_flag"])),
+    Unfit("one device or two is not stated (MI250)", "inputs", _is("argonne_llm_inference_bench", gpu_name="MI250")),
+    Unfit("the step was derived from (input + output) / time on many cards", "inputs",
+          _is("QwenLM/Qwen3 (docs)", model_id="235B", runtime="(?i)sglang")),
+    Unfit("expert loop of transformers", "inputs",
+          lambda row: row["runtime"].lower() == "transformers" and str(row["is_moe"]) in ("1", "1.0")),
+    Unfit("ten to fifty times below the roofline: an early multi-GPU build with a batch of 64", "measured",
+          _is("argonne_llm_inference_bench", runtime="(?i)llama", notes="layer-split multi-GPU")),
+    Unfit("repeats of one condition differ by 2 to 5 times", "measured", _is("KrisDcosta/edge-llm-bench", cpu_name="Apple M4")),
+    Unfit("five to nine times below the roofline: the blank precision is not BF16, or the run is another", "measured",
+          _is("nvidia_aiconfigurator_gap_analysis", gpu_name="GB200", model_id="Qwen3-32B", raw_notes="precision blank")),
+    Unfit("TTFT above 1.5 times the time of the answer: fewer sequences ran than users asked", "measured", _queue_limited),
+)  # fmt: skip
+
+
+def unfit(row: Row) -> str:
+    """Why a row is not for fitting: the first reason that holds; empty when it may be fitted."""
+    return next((rule.reason for rule in UNFIT if rule.holds(row)), "")
