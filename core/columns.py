@@ -7,7 +7,7 @@ lay the columns of a few combinations along the array axis of many candidates.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -211,7 +211,7 @@ def plain(x: Any) -> Any:
     return x
 
 
-def stack(options: Sequence[Any]) -> Any:
+def stack(options: list[Any]) -> Any:
     """Plain columns of several combinations of one model as arrays, a place for each; what is the same in all stays a number."""
     first = options[0]
     if isinstance(first, Columns):
@@ -222,8 +222,10 @@ def stack(options: Sequence[Any]) -> Any:
     if isinstance(first, Bus):
         return Bus(*(stack([getattr(o, n) for o in options]) for n in Bus.__slots__))
     if isinstance(first, (int, float)):
+        if options.count(first) == len(options):
+            return first
         values = np.array(options, dtype=float)
-        return first if np.array_equal(values, np.full_like(values, first), equal_nan=True) else values
+        return first if np.isnan(values).all() else values
     return first
 
 

@@ -338,7 +338,8 @@ class _Times:
 
 
 def _any(x: Any) -> bool:
-    return bool(np.any(np.asarray(value(x)) > 0))
+    amount = value(x)
+    return bool((amount > 0).any()) if isinstance(amount, np.ndarray) else bool(amount > 0)
 
 
 def _scalar(x: Any) -> Any:

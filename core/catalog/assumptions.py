@@ -55,7 +55,7 @@ def assumptions() -> dict[str, Assumption]:
     return found
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=65536)
 def _choose(name: str, facts: tuple[tuple[str, Any], ...]) -> Quantity:
     entry = assumptions().get(name)
     if entry is None:
