@@ -211,3 +211,16 @@ def runs_table(corpus: Corpus | None = None, view: str = "runs") -> pd.DataFrame
     table = opened.table(view)[list(COLUMNS)]
     table[list(TEXT_COLUMNS)] = table[list(TEXT_COLUMNS)].astype(object).where(table[list(TEXT_COLUMNS)].notna(), "")
     return table.sort_values(["source", "source_path", "run_id"], ignore_index=True)
+
+
+_POINT = {"measured_kind": "memory_kind", "value_gib": "memory_gib", "model_id": "model_name_raw", "backend": "runtime",
+          "backend_version": "runtime_version", "batch_size": "concurrency"}  # fmt: skip
+_POINT_COLUMNS = ("source", "source_path", "quant", "kv_dtype", "gpu_name", "gpu_count", "tp", "context_tokens", "notes")
+
+
+def memory_points(corpus: Corpus | None = None) -> list[dict[str, str]]:
+    """Measured points of memory as text cells, in the columns that core.memory_check reads."""
+    table = runs_table(corpus, "memory")
+    names = {**_POINT, **{name: name for name in _POINT_COLUMNS}}
+    columns = {name: ["" if cell != cell else str(cell) for cell in table[column]] for name, column in names.items()}
+    return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]

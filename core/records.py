@@ -19,7 +19,7 @@ from core.errors import RunError
 from core.runs import INPUT_COLUMNS, METRIC_COLUMNS
 
 SCHEMA_VERSION = 1
-MEMORY_KINDS = ("weights", "kv_cache", "compute_buffer", "process_peak", "reserved", "host_peak")
+MEMORY_KINDS = ("weights_buffer", "kv_buffer", "compute_buffer", "process_peak", "total_reserved", "ram_peak")
 
 
 def _text(cell: Any) -> Any:
@@ -96,6 +96,7 @@ class RunRecord(BaseModel):
     prefix_cached_tokens: Positive = None
     max_num_batched_tokens: Positive = None
     gpu_memory_fraction: Positive = None
+    context_tokens: Positive = None  # of a point of memory: what the engine provided for, or the input, as `notes` say
     notes: Text = ""  # launch facts in the words of core.run_notes
 
     # The machine beyond the catalog
@@ -132,9 +133,8 @@ class RunRecord(BaseModel):
     stddev_rel: Positive = None  # relative spread of the run's own repeats
 
     # A point of memory
-    memory_kind: Literal["", "weights", "kv_cache", "compute_buffer", "process_peak", "reserved", "host_peak"] = ""
+    memory_kind: Literal["", "weights_buffer", "kv_buffer", "compute_buffer", "process_peak", "total_reserved", "ram_peak"] = ""
     memory_gib: Positive = None
-    memory_what: Text = ""  # which part, of how many devices: words of the importer
 
     def model_post_init(self, _: Any) -> None:
         """Names the record by its content. Raises ValueError where a given run_id does not fit it."""
@@ -146,7 +146,7 @@ class RunRecord(BaseModel):
 
 _HASHED = (
     "source", *INPUT_COLUMNS, *METRIC_COLUMNS, "params_b", "active_params_b", "weights_gib", "stddev_rel",
-    "memory_kind", "memory_gib", "memory_what",
+    "memory_kind", "memory_gib", "context_tokens",
 )  # fmt: skip
 COLUMNS = tuple(RunRecord.model_fields)
 TEXT_COLUMNS = tuple(name for name in COLUMNS if name == "memory_kind" or RunRecord.model_fields[name].annotation is str)

@@ -1,7 +1,7 @@
-"""Imports tables of public runs into data/runs: `python -m harness.import_corpus FOLDER [--out data/runs]`.
+"""Imports tables of public runs into data/runs: `python -m harness.import_corpus FOLDER … [--out data/runs]`.
 
-FOLDER holds runs*.csv.gz (columns of core.runs with source, licence and notes) and may hold memory_runs.csv.gz. Each source
-has a folder under `--out` with a source.toml; rows of a source without one are left out. Reruns write the same bytes.
+A FOLDER holds runs*.csv.gz (columns of core.runs with source, licence and notes) or memory_runs.csv.gz. Each source has a
+folder under `--out` with a source.toml; rows of a source without one are left out. Reruns write the same bytes.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ from typing import Any
 from core.catalog.files import DATA
 from core.errors import RoofcastError, RunError
 from core.predict import write_whole
-from core.records import RunRecord, read_record
+from core.records import SCHEMA_VERSION, RunRecord, read_record
 from core.run_files import write_records
 from core.run_sources import RunSource, read_sources
 from core.scenario_id import identified
+from harness.import_memory import memory_row
 from harness.import_merge import merged
 from harness.import_rules import cleaned, dropped, facts, unfit
 
 REPORT = "IMPORT.md"
+TABLES = ("runs*.csv.gz", "memory_runs.csv.gz")
 
 
 @dataclass(slots=True)
@@ -72,14 +74,30 @@ def record_of(row: dict[str, Any], slug: str, source: RunSource, account: Accoun
         "origin": source.origin or slug,
         "fit": not reason,
         "fit_reason": reason,
+        "schema_version": SCHEMA_VERSION,
     })  # fmt: skip
 
 
-def imported(folder: Path, sources: dict[str, RunSource], account: Account) -> dict[str, list[RunRecord]]:
-    """The records of every table in `folder`, by the folder of their source; re-posts are merged. Raises RunError."""
-    tables = sorted(folder.glob("runs*.csv.gz"))
+def point_of(row: dict[str, Any], slug: str, source: RunSource, account: Account) -> RunRecord:
+    """A point of memory as a record. Raises RunError where a cell cannot be used."""
+    found = memory_row(row)
+    reason = found["sanity_flag"]
+    account.unfit.update([reason] if reason else [])
+    return read_record({
+        **{column: cell for column, cell in found.items() if column != "source_license"},
+        "licence": found["source_license"],
+        "origin": source.origin or slug,
+        "fit": not reason,
+        "fit_reason": reason,
+        "schema_version": SCHEMA_VERSION,
+    })  # fmt: skip
+
+
+def imported(folders: list[Path], sources: dict[str, RunSource], account: Account) -> dict[str, list[RunRecord]]:
+    """The records of every table in `folders`, by the folder of their source; re-posts are merged. Raises RunError."""
+    tables = [path for folder in folders for name in TABLES for path in sorted(folder.glob(name))]
     if not tables:
-        raise RunError(f"{folder} holds no runs*.csv.gz; give the folder of the tables to import.")
+        raise RunError(f"{folders[0]} holds none of {', '.join(TABLES)}; give the folder of the tables to import.")
     slug_of = {name: slug for slug, source in sources.items() for name in source.names}
     records: list[tuple[str, RunRecord]] = []
     for path in tables:
@@ -91,7 +109,8 @@ def imported(folder: Path, sources: dict[str, RunSource], account: Account) -> d
             if reason or slug is None:
                 account.dropped[name, reason] += 1
                 continue
-            records.append((slug, record_of(row, slug, sources[slug], account)))
+            make = point_of if "measured_kind" in row else record_of
+            records.append((slug, make(row, slug, sources[slug], account)))
     found: dict[str, list[RunRecord]] = {}
     for slug, record in merged(records, account.merged):
         found.setdefault(slug, []).append(record)
@@ -131,14 +150,16 @@ def report(account: Account) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m harness.import_corpus", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("folder", type=Path, help="folder of runs*.csv.gz")
+    parser.add_argument("folder", type=Path, nargs="+", help="folder of runs*.csv.gz or memory_runs.csv.gz")
     parser.add_argument("--out", type=Path, default=DATA / "runs", help="folder of sources (default: %(default)s)")
     asked = parser.parse_args(arguments)
     account = Account()
     try:
         found = imported(asked.folder, read_sources(asked.out), account)
         for slug, records in sorted(found.items()):
-            write_records(asked.out / slug / "runs.parquet", records)
+            for name, part in (("runs", [r for r in records if not r.memory_kind]), ("memory", [r for r in records if r.memory_kind])):
+                if part:
+                    write_records(asked.out / slug / f"{name}.parquet", part)
         write_whole(asked.out / REPORT, report(account))
     except RoofcastError as error:
         print(f"import_corpus: {error}", file=sys.stderr)

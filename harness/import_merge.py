@@ -30,6 +30,8 @@ def _key(record: RunRecord) -> tuple[object, ...]:
     asked = record.scenario_id or "|".join((record.model_id, record.model_name_raw, record.gpu_name, record.cpu_name, record.quant))
     load = (record.load_kind, record.concurrency, record.prompt_tokens, record.output_tokens, record.context_depth)
     metrics = tuple(None if (found := getattr(record, name)) is None else f"{found:.{_DIGITS}g}" for name in METRIC_COLUMNS)
+    if record.memory_kind:
+        return (record.run_id,)
     return (asked, load, metrics)
 
 
@@ -57,7 +59,9 @@ def merged(records: Iterable[tuple[str, RunRecord]], counts: Counter[str]) -> li
     order: list[list[tuple[str, RunRecord]]] = []
     for item in records:
         places = groups.setdefault(_key(item[1]), [])
-        home = next((group for group in places if _same(group[0][1], item[1]) and _digits(item[1]) >= _DIGITS), None)
+        home = next(
+            (group for group in places if _same(group[0][1], item[1]) and (item[1].memory_kind or _digits(item[1]) >= _DIGITS)), None
+        )
         if home is None:
             home = []
             places.append(home)

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from core.records import MEMORY_KINDS
 from core.run_notes import plain_notes, plain_version
 from core.runs import METRIC_COLUMNS
+from harness.import_memory import dropped_point
 
 Row = dict[str, Any]
 
@@ -25,7 +25,6 @@ NOT_SHIPPED = {
     "public file (public file )": "no address that could be cited, and Ollama's own estimates before loading",
     "public notebook ": "no address that could be cited",
 }
-ESTIMATE = "PRE-LOAD ESTIMATE"
 _OS = re.compile(r"\b(Linux|Windows|Darwin|FreeBSD)\b")
 _POWER_LIMIT = re.compile(r"power[- ]limit(?:ed)?\s(\d+(?:\.\d+)?)\s?W/GPU|\[(\d+)W TDP Run")
 _OF_TDP = re.compile(r"TDP\((\d+)W\).*power capped to (\d+)%")
@@ -38,11 +37,9 @@ def dropped(row: Row) -> str:
         return reason
     if FORBIDDEN.search(row["source_license"]):
         return f"its licence forbids it: {row['source_license']}"
-    if ESTIMATE in row["notes"]:
-        return "an engine's own estimate before loading, not a measurement"
-    if row.get("memory_kind") in MEMORY_KINDS:
-        return ""
-    return "" if any(row.get(column) for column in METRIC_COLUMNS) else "nothing was measured"
+    if row.get("measured_kind"):
+        return dropped_point(row)
+    return "" if any(row[column] for column in METRIC_COLUMNS) else "nothing was measured"
 
 
 def _gpt_oss_is_bf16(row: Row) -> Row:
@@ -53,19 +50,9 @@ def _gpt_oss_is_bf16(row: Row) -> Row:
     return {"quant": "BF16"} if float(size) * 2**30 * 8 > _MXFP4_BITS * float(billions) * 1e9 else {}
 
 
-def _mean_of_two_modes(row: Row) -> Row:
-    """Where prefills of long prompts interrupt short answers, the times per token fall in two groups: the mean counts."""
-    if row["source"] != "inferencex_experimental" or not row["tpot_ms_mean"] or not row["tpot_ms_p50"]:
-        return {}
-    long_prompt = float(row["prompt_tokens"] or 0) >= 8000 and float(row["output_tokens"] or 0) <= 128
-    return {"tpot_ms_p50": ""} if long_prompt else {}
-
-
 CLEANING: dict[str, Callable[[Row], Row]] = {
     "gpt-oss labelled MXFP4 whose file has 16 bits a weight: quant is BF16": _gpt_oss_is_bf16,
-    "128 tokens out at prompts of 8k and more under load: the median time per token is one of two modes; the mean is kept":
-        _mean_of_two_modes,
-}  # fmt: skip
+}
 
 
 def cleaned(row: Row) -> tuple[Row, list[str]]:
@@ -103,6 +90,10 @@ class Unfit:
     holds: Callable[[Row], bool]
 
 
+def _number(row: Row, column: str) -> float:
+    return float(row.get(column) or "nan")
+
+
 def _queue_limited(row: Row) -> bool:
     """The server took fewer sequences at once than the stated users: the time per token is of a smaller batch."""
     cells = [row.get(name) for name in ("ttft_ms_p50", "tpot_ms_p50", "output_tokens")]
@@ -128,6 +119,8 @@ UNFIT = (
           _is("QwenLM/Qwen3 (docs)", model_id="235B", runtime="(?i)sglang")),
     Unfit("expert loop of transformers", "inputs",
           lambda row: row["runtime"].lower() == "transformers" and str(row["is_moe"]) in ("1", "1.0")),
+    Unfit("128 tokens out at prompts of 8k and more under load: the median time per token is one of two modes", "inputs",
+          lambda row: row["source"] == "inferencex_experimental" and _number(row, "prompt_tokens") >= 8000),
     Unfit("ten to fifty times below the roofline: an early multi-GPU build with a batch of 64", "measured",
           _is("argonne_llm_inference_bench", runtime="(?i)llama", notes="layer-split multi-GPU")),
     Unfit("repeats of one condition differ by 2 to 5 times", "measured", _is("KrisDcosta/edge-llm-bench", cpu_name="Apple M4")),
