@@ -15,6 +15,8 @@ import numpy as np
 from core.catalog import models
 from core.catalog.assumptions import assume
 from core.catalog.files import source
+from core.catalog.fitted_memory import fitted_constant
+from core.ir import Attention
 from core.machine import (
     Bus,
     Columns,
@@ -61,6 +63,10 @@ def _weights(model: str, quant: str) -> tuple[dict[Any, Quantity], dict[Any, Qua
     )
 
 
+def _expanded(attention: Attention) -> int:
+    return attention.heads * (attention.head_dim + attention.v_head_dim) if attention.kind == "mla" else 0
+
+
 def load_amounts(load: Workload) -> dict[str, float]:
     """The columns that a load decides, as plain numbers. Of its other effects only the arrival's reach further columns."""
     return {
@@ -92,8 +98,14 @@ def columns(setting: Setting) -> Columns:
             return default if default is not None else constant(name, float("nan"), unit)
         return user(name, given, unit, None if default is None else default.value)
 
-    found_buses, link_name = buses(setting, facts)
+    lineage = (runtime.id, *([runtime.treated_as] if runtime.treated_as else []), setting.engine)
+
+    def memory_fact(name: str) -> Quantity:
+        """What was fitted to measured memory, else what the runtime's record says."""
+        return or_else(fitted_constant(name, lineage, setting.backend), or_else(runtime.get(name, **at), zero))
+
     zero = constant("nothing", 0.0, "B")
+    found_buses, link_name = buses(setting, facts)
     c = Columns(
         # load
         prompt=said(load, "prompt_tokens", "prompt", asked["prompt"], "tok"),
@@ -107,6 +119,8 @@ def columns(setting: Setting) -> Columns:
         hidden=_config("hidden size", ir.hidden, "", ir.id),
         vocab=_config("vocabulary", ir.vocab, "", ir.id),
         heads=_config("attention heads", max(b.attention.heads for b in ir.blocks), "", ir.id),
+        expanded=_config("keys and values of all heads", max(_expanded(b.attention) for b in ir.blocks), "", ir.id),
+        absorbed=_config("queries against the latent", max(b.attention.heads * b.attention.kv_lora_rank for b in ir.blocks), "", ir.id),
         inner=_config("widest feed-forward", max(b.mlp.intermediate for b in ir.blocks), "", ir.id),
         weights=bytes_by,
         elements=elements_by,
@@ -124,20 +138,22 @@ def columns(setting: Setting) -> Columns:
         max_context=user("context", float("nan") if deploy.max_context is None else deploy.max_context, "tok"),
         fraction=knob("memory fraction", deploy.memory_fraction, "", "memory_fraction"),
         block_tokens=or_else(runtime.get("block_tokens", **at), constant("KV block", 1.0, "tok")),
-        context_memory=zero if setting.on_cpu else or_else(runtime.get("context_memory", **at), zero),
-        non_torch=or_else(runtime.get("non_torch_memory", **at), zero),
-        graph_memory=or_else(runtime.get("graph_memory", **at) if setting.graphs else None, zero),
-        activation_memory=or_else(runtime.get("activation_memory", **at), zero),
+        context_memory=zero if setting.on_cpu else memory_fact("context_memory"),
+        non_torch=memory_fact("non_torch_memory"),
+        graph_memory=memory_fact("graph_memory") if setting.graphs else zero,
+        activation_memory=memory_fact("activation_memory"),
         fit_margin=or_else(runtime.get("fit_margin", **at), zero),
         stream_tokens=or_else(runtime.get("stream_tokens", **at), constant("tokens from which weights are streamed", 0.0, "tok")),
         kv_size=setting.kv.cited,
+        key_size=setting.kv.keys_cited,
         logit_size=constant("bytes of a logit", 4.0, "B"),
         act_size=constant("bytes of an activation", 2.0, "B"),
         step_overhead=assume("step_overhead", **facts),
         sequence_overhead=assume("sequence_overhead", **facts),
         request_overhead=assume("request_overhead", **facts),
         bunching=assume("bunching", **facts),
-        fragmentation=assume("fragmentation", **facts),
+        mask_size=or_else(fitted_constant("mask_size", lineage, setting.backend), constant("bytes of a mask's element", 0.0, "B")),
+        fragmentation=or_else(fitted_constant("fragmentation", lineage, setting.backend), assume("fragmentation", **facts)),
         # machine
         **_flags(setting),
         gpu=gpu,
@@ -163,6 +179,7 @@ def _flags(setting: Setting) -> dict[str, float]:
     """What the runtime does, as 0 or 1, so that candidates of several runtimes lie on one axis."""
     runtime, device = setting.runtime, setting.device
     deploy = setting.scenario.deployment
+    mla_cache = deploy.mla_cache or runtime.mla_cache
     flags = {
         "upfront": runtime.kv_allocation == "upfront",
         "pooled": runtime.kv_allocation == "pool",
@@ -174,15 +191,23 @@ def _flags(setting: Setting) -> dict[str, float]:
         "vocabulary_sharded": runtime.shards_vocabulary,
         "buffered": runtime.activations == "llama_compute_buffer",
         "profiled": runtime.activations == "profiled",
+        "whole_prompt": runtime.activations == "whole_prompt",
+        "prompts_whole": runtime.prompts_whole,
+        "prompt_logits": runtime.prompt_logits,
+        "prompt_scores": runtime.prompt_scores,
+        "mla_values": mla_cache == "latent_and_values",
+        "mla_full": mla_cache == "full",
+        "mla_expands": runtime.mla_expands,
         "pipelined": runtime.pipelined_decode,
         "offloads": runtime.offload == "layers",
         "streams": runtime.offload == "stream",
         "experts_offload": runtime.experts_offload,
         "chunked": runtime.chunked_prefill,
         "micro_batches": runtime.activations == "llama_compute_buffer",
-        "slots_follow_users": runtime.kv_allocation == "upfront"
-        and setting.engine != "ollama"
-        and setting.scenario.workload.arrival != "open",
+        "slots_follow_users": (
+            runtime.kv_allocation == "upfront" and setting.engine != "ollama" and setting.scenario.workload.arrival != "open"
+        )
+        or (runtime.activations == "whole_prompt" and setting.scenario.workload.arrival == "static"),
         "sequences_given": deploy.max_sequences is not None,
     }
     return {name: float(flag) for name, flag in flags.items()}

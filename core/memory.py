@@ -20,9 +20,13 @@ from core.formulas.activations import (
     fullest_stage,
     held_here,
     held_there,
+    longest_step,
     lost_to_fragments,
+    prompt_activations,
+    prompt_tokens,
     sequences_that_fit,
     slots_bytes,
+    slots_tokens,
 )
 from core.formulas.kv_cache import kv_bytes, tokens_held
 from core.formulas.ops import mean_context, state_bytes
@@ -77,9 +81,13 @@ class Fit:
     batch_cap: Any  # sequences of the mean context that the cache can hold
 
 
-def cache_of_sequence(plan: Plan, c: Columns, context: Any, name: str) -> Any:
-    """Bytes of one rank's cache for one sequence of `context` tokens, all layers."""
+def cache_of_sequence(plan: Plan, c: Columns, context: Any, name: str, sequences: Any = None) -> Any:
+    """Bytes of one rank's cache for `context` tokens, all layers: of one sequence, or of `sequences` that share the buffer.
+
+    Each of those keeps a recurrent state and a window of its own.
+    """
     parts = []
+    sharing = _like(1.0, c.users, "one sequence") if sequences is None else sequences
     for block in plan.blocks:
         kind = block.block.attention.kind
         if kind == "none":
@@ -87,7 +95,7 @@ def cache_of_sequence(plan: Plan, c: Columns, context: Any, name: str) -> Any:
         if kind == "linear":
             parts.append(
                 state_bytes(
-                    sequences=_like(1.0, c.users, "one sequence"),
+                    sequences=sharing,
                     state=block.state,
                     element_size=block.state_size,
                     layers=block.layers,
@@ -98,7 +106,8 @@ def cache_of_sequence(plan: Plan, c: Columns, context: Any, name: str) -> Any:
         bounded = kind in ("sliding", "chunked")
         window = block.window
         if bounded:
-            window = pick(c.swa_full, _like(NO_WINDOW, window, "window not used"), window)
+            windows = window if sequences is None else slots_tokens(sequences=sharing, tokens_each=window, named="windows")
+            window = pick(c.swa_full, _like(NO_WINDOW, window, "window not used"), windows)
         extra = pick(c.swa_extra, c.micro_batch, _like(0.0, c.micro_batch, "extra tokens"))
         held = tokens_held(context=context, window=window, extra=extra, block=c.block_tokens)
         parts.append(
@@ -106,7 +115,7 @@ def cache_of_sequence(plan: Plan, c: Columns, context: Any, name: str) -> Any:
                 tokens=held,
                 sequences=_like(1.0, c.users, "one sequence"),
                 elements=block.kv_elements,
-                element_size=c.kv_size,
+                element_size=pick(c.mla_full, c.kv_size, c.key_size) if kind == "mla" else c.kv_size,
                 layers=block.layers,
                 split=c.cp,
                 named=f"KV cache of {block.block.name}",
@@ -151,21 +160,25 @@ def fit(plan: Plan, c: Columns) -> Fit:
 
     per_sequence = cache_of_sequence(plan, c, context_q, "KV cache of one sequence")
     upfront_tokens = solved("context shared by all sequences", slot_context * slots, "tok", "one buffer for all sequences", c.users)
-    shared = cache_of_sequence(plan, c, upfront_tokens, "KV cache of the shared buffer")
+    shared = cache_of_sequence(plan, c, upfront_tokens, "KV cache of the shared buffer", slots_q)
     kv_slots = slots_bytes(sequences=slots_q, bytes_each=per_sequence, named="KV cache of all slots")
     kv_upfront = pick(c.unified_kv, shared, kv_slots)
     wanted = np.minimum(users_each, slots)
 
-    step_tokens = pick(c.micro_batches, c.micro_batch, c.token_budget)
+    nothing = _like(0.0, c.device_memory, "not held here")
+    held_context = pick(c.unified_kv, upfront_tokens, context_q)
+    whole = longest_step(budget=c.token_budget, context=context_q, named="tokens of the largest step")
+    step_tokens = pick(c.micro_batches, c.micro_batch, pick(c.prompts_whole, whole, c.token_budget))
     activations = pick(
         c.buffered,
-        compute_buffer(tokens=step_tokens, vocab=c.vocab, hidden=c.hidden, heads=c.heads, context=context_q, flash=c.flash,
-                       element_size=c.logit_size, named="compute buffer"),
+        compute_buffer(tokens=step_tokens, vocab=c.vocab, hidden=c.hidden, heads=c.heads, context=held_context, flash=c.flash,
+                       expanded=pick(c.mla_expands, c.expanded, nothing), absorbed=c.absorbed, mask=c.mask_size,
+                       element_size=c.logit_size, half=c.act_size, named="compute buffer"),
         pick(
             c.profiled,
             activation_peak(tokens=step_tokens, hidden=c.hidden, inner=c.inner, tp=c.tp, sequences=slots_q, vocab=c.vocab,
                             element_size=c.act_size, logit_size=c.logit_size, named="activation peak"),
-            c.activation_memory,
+            pick(c.whole_prompt, _whole_prompt(c), c.activation_memory),
         ),
     )  # fmt: skip
 
@@ -191,7 +204,6 @@ def fit(plan: Plan, c: Columns) -> Fit:
             stays.append(held_here(amount=b.expert_bytes, elsewhere=experts_away))
             goes.append(held_there(amount=b.expert_bytes, elsewhere=experts_away))
     device_layers = total(stays, "weights of the layers on devices")
-    nothing = _like(0.0, c.device_memory, "not held here")
     table = pick(c.host_embedding, nothing, nothing if plan.tied else plan.embedding_bytes)
     all_away = np.asarray(gpu_layers) <= 0
     head = pick(_scalar(all_away.astype(float)), nothing, plan.head_bytes)
@@ -268,6 +280,22 @@ def fit(plan: Plan, c: Columns) -> Fit:
         activations=activations, fixed=fixed, needed=needed, taken=taken, peak=peak, limit=limit, headroom=headroom,
         host_layers=away, host_experts=experts_away, gpu_layers=gpu_layers, experts_on_cpu=on_cpu,
         host_needed=host_needed, host_limit=host_limit, host_parts=host_parts, parts=parts, batch_cap=room,
+    )  # fmt: skip
+
+
+def _whole_prompt(c: Columns) -> Any:
+    """Activations of an engine that computes a whole batch's prompts in one step."""
+    prompts = prompt_tokens(sequences=c.users, prompt=c.prompt, chunk=c.token_budget, named="tokens of the prompts in a step")
+    return total(
+        [
+            prompt_activations(
+                tokens=prompts, prompt=c.prompt, hidden=c.hidden, inner=c.inner, heads=c.heads, tp=c.tp, scores=c.prompt_scores,
+                logits=pick(c.prompt_logits, prompts, c.users), vocab=c.vocab, element_size=c.act_size, logit_size=c.logit_size,
+                named="activations of the prompts",
+            ),
+            c.activation_memory,
+        ],
+        "activations and workspace",
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from core.catalog.files import source
 from core.errors import ScenarioError
-from core.formulas.kv_cache import kv_elements, kv_heads_per_rank, latent_elements
+from core.formulas.kv_cache import kv_elements, kv_heads_per_rank, latent_elements, mla_elements
 from core.formulas.ops import bytes_share, kv_elements_share, kv_weight_share, share
 from core.ir import Block, ModelIR
 from core.quantity import leaf, total, value
@@ -199,10 +199,22 @@ def make_plan(ir: ModelIR, c: Columns) -> Plan:
             return total(parts, label) if len(parts) > 1 else parts[0] if parts else 0.0
 
         if attention.kind == "mla":
-            per_token = latent_elements(
+            latent = latent_elements(
                 latent=config("latent", attention.kv_lora_rank),
                 rope=config("rope width", attention.rope_head_dim),
                 index=config("indexer's key", attention.index_elements),
+            )
+            expanded = kv_elements(
+                kv_heads=share(whole=config("attention heads", attention.heads), parts=c.tp),
+                key_width=config("key width", attention.head_dim),
+                value_width=config("value width", attention.v_head_dim),
+            )
+            per_token = mla_elements(
+                latent=latent,
+                values=config("latent again, for the values", attention.kv_lora_rank),
+                expanded=expanded,
+                with_values=c.mla_values,
+                in_full=c.mla_full,
             )
             decode_widths = (attention.kv_lora_rank + attention.rope_head_dim, attention.kv_lora_rank)
         elif attention.kind in ("linear", "none"):

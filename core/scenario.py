@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from core.errors import ScenarioError
 
 Arrival = Literal["closed", "open", "static", "saturated"]
+MlaCache = Literal["latent", "latent_and_values", "full"]
 
 MAX_TOKENS = 100_000_000  # beyond any model or machine: larger figures are typing errors
 
@@ -60,6 +61,7 @@ class Deployment(_Part):
     token_budget: int | None = Field(None, ge=1, le=MAX_TOKENS)  # tokens in one step: max_num_batched_tokens, n_batch
     micro_batch: int | None = Field(None, ge=1, le=MAX_TOKENS)  # llama.cpp n_ubatch
     cuda_graphs: bool | None = None
+    mla_cache: MlaCache | None = None  # what an MLA layer keeps of a token; None: as the runtime does
     threads: int | None = Field(None, ge=1, le=4096)
 
 

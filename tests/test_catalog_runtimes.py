@@ -132,7 +132,7 @@ def test_versions_look_back() -> None:
     llama = runtime("llama.cpp")
     assert llama.at("CUDA b3600").fact("max_context").value == 4096
     assert not llama.at("CUDA b3600").flash_attention and llama.at("CUDA b3600").swa_full
-    assert llama.at("ROCm b7693 [rocm6_4_4]") is llama
+    assert llama.at("ROCm b7900 [rocm6_4_4]") is llama and llama.at("b7693").mla_cache == "latent_and_values"
     assert llama.at("CPU b6800").fact("max_sequences").value == 1 and not llama.at("CPU b6800").unified_kv
     ollama = runtime("ollama")
     assert ollama.at("ROCm, Ollama 0.13.2").fact("max_context", device_memory=80 * GIB).value == 4096

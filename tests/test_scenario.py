@@ -51,6 +51,7 @@ _optional = {
     "token_budget": st.integers(1, 10**6),
     "micro_batch": st.integers(1, 10**5),
     "cuda_graphs": st.booleans(),
+    "mla_cache": st.sampled_from(["latent", "latent_and_values", "full"]),
     "threads": st.integers(1, 256),
     "prompt_tokens": st.integers(1000, 10**8),
     "output_tokens": st.integers(1, 10**8),

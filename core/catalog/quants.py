@@ -159,10 +159,17 @@ class KvDtype(CatalogRecord):
     @property
     def cited(self) -> Quantity:
         """Bytes per element as a cited constant."""
+        return self._leaf(f"KV cache in {self.name}", self.bytes_per_element)
+
+    @property
+    def keys_cited(self) -> Quantity:
+        """Bytes per element of the keys, and of a latent, as a cited constant."""
+        return self._leaf(f"keys in {self.name}", self.key_bytes)
+
+    def _leaf(self, name: str, amount: float) -> Quantity:
         entry = source(self.source)
         note = self.note or entry.note
-        return leaf(f"KV cache in {self.name}", self.bytes_per_element, "B", "constant",
-                    source(self.source, note=note, guess=self.guess or entry.guess))
+        return leaf(name, amount, "B", "constant", source(self.source, note=note, guess=self.guess or entry.guess))
 
 
 def _fold(name: str) -> str:

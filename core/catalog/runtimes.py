@@ -126,7 +126,12 @@ class Runtime(CatalogRecord):
     chunked_prefill: bool
     cuda_graphs: bool
     flash_attention: bool
-    activations: Literal["llama_compute_buffer", "profiled", "simple"]
+    activations: Literal["llama_compute_buffer", "profiled", "whole_prompt", "simple"]
+    prompts_whole: bool = False  # a step takes a prompt of the full context, whatever the budget
+    prompt_logits: bool = False  # a whole prompt's logits are computed, not only its last token's
+    prompt_scores: bool = False  # a whole prompt's scores are held: no flash attention
+    mla_cache: Literal["latent", "latent_and_values", "full"] = "latent"  # what an MLA layer keeps of a token
+    mla_expands: bool = False  # a prompt's MLA attention expands keys and values of the whole context
     embeddings_on_host: bool = False  # the input embedding stays in host memory; tied ones are held twice
     shards_vocabulary: bool = False  # tensor parallel splits embedding and head
     sources: list[str]  # of what above is no number

@@ -10,14 +10,68 @@ from core.units import Bytes, Count, Tokens
 
 @formula("llama-cpp-buffers")
 def compute_buffer(
-    *, tokens: Tokens, vocab: Count, hidden: Count, heads: Count, context: Tokens, flash: Count, element_size: Bytes
+    *,
+    tokens: Tokens,
+    vocab: Count,
+    hidden: Count,
+    heads: Count,
+    context: Tokens,
+    flash: Count,
+    expanded: Count,
+    absorbed: Count,
+    mask: Bytes,
+    element_size: Bytes,
+    half: Bytes,
 ) -> Bytes:
-    """llama.cpp's compute buffer for a micro-batch: logits and hidden states, or without flash attention the score matrix."""
+    """llama.cpp's compute buffer for a micro-batch: the largest of its stages, beside the mask.
+
+    Logits with hidden states; without flash attention the score matrix; where MLA expands a prompt's keys and values, those of
+    the whole context with the queries against the latent.
+    """
     return (
-        tokens
-        * element_size
-        * np.where(flash > 0, vocab + hidden, np.maximum(vocab + hidden, heads * context + 5 * hidden))
+        np.maximum(
+            tokens * element_size * (vocab + hidden),
+            np.maximum(
+                np.where(flash > 0, 0.0, tokens * element_size * (heads * context + 5 * hidden)),
+                np.where(expanded > 0, context * expanded * half + tokens * element_size * absorbed, 0.0),
+            ),
+        )
+        + tokens * context * mask
     )
+
+
+@formula("torch-eager-memory")
+def prompt_activations(
+    *,
+    tokens: Tokens,
+    prompt: Tokens,
+    hidden: Count,
+    inner: Count,
+    heads: Count,
+    tp: Count,
+    scores: Count,
+    logits: Tokens,
+    vocab: Count,
+    element_size: Bytes,
+    logit_size: Bytes,
+) -> Bytes:
+    """Peak of a prompt in one eager step: a layer's activations (and scores, if held) or the logits in half and in float."""
+    return np.maximum(
+        tokens * ((3 * inner / tp + 4 * hidden) * element_size + scores * heads / tp * prompt * (element_size + logit_size)),
+        logits * vocab * (element_size + logit_size),
+    )
+
+
+@formula("definition")
+def prompt_tokens(*, sequences: Count, prompt: Tokens, chunk: Tokens) -> Tokens:
+    """Tokens of the prompts of all sequences that one step takes."""
+    return sequences * np.minimum(prompt, chunk)
+
+
+@formula("definition")
+def longest_step(*, budget: Tokens, context: Tokens) -> Tokens:
+    """Tokens of the largest step of an engine that takes a prompt whole, and in chunks where its context passes 32K (vLLM's V0)."""
+    return np.where(context > 32768, budget, np.maximum(budget, context))
 
 
 @formula("vllm-memory-profile")
@@ -25,7 +79,7 @@ def activation_peak(
     *, tokens: Tokens, hidden: Count, inner: Count, tp: Count, sequences: Count, vocab: Count, element_size: Bytes, logit_size: Bytes
 ) -> Bytes:
     """A server's profiled peak: one step's widest activations, and float logits of every sequence."""
-    return tokens * (3 * hidden + 2 * inner / tp) * element_size + sequences * vocab * logit_size
+    return tokens * (4 * hidden + 3 * inner / tp) * element_size + sequences * vocab * logit_size
 
 
 @formula("definition")
@@ -101,6 +155,12 @@ def cache_pool_of_free(*, memory: Bytes, used: Bytes, fraction: Count) -> Bytes:
 def slots_bytes(*, sequences: Count, bytes_each: Bytes) -> Bytes:
     """Cache of several sequences."""
     return sequences * bytes_each
+
+
+@formula("definition")
+def slots_tokens(*, sequences: Count, tokens_each: Tokens) -> Tokens:
+    """Tokens of several sequences."""
+    return sequences * tokens_each
 
 
 @formula("definition")

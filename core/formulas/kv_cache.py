@@ -21,6 +21,12 @@ def latent_elements(*, latent: Count, rope: Count, index: Count) -> Count:
 
 
 @formula("definition")
+def mla_elements(*, latent: Count, values: Count, expanded: Count, with_values: Count, in_full: Count) -> Count:
+    """Elements that a token adds to an MLA layer's cache: its latent, with a copy for the values, or all heads in full."""
+    return in_full * expanded + (1 - in_full) * (latent + with_values * values)
+
+
+@formula("definition")
 def kv_heads_per_rank(*, kv_heads: Count, tp: Count) -> Count:
     """KV heads that one tensor-parallel rank holds; fewer heads than ranks are copied, so at least one."""
     return np.maximum(1.0, kv_heads / tp)
