@@ -8,5 +8,11 @@ from pages.shared.style import apply_style
 
 st.set_page_config(page_title="Roofcast", layout="wide", initial_sidebar_state="auto")
 apply_style()
-page = st.navigation([st.Page("estimate.py", title="Your hardware", default=True)], position="hidden")
+page = st.navigation(
+    [
+        st.Page("estimate.py", title="Your hardware", default=True),
+        st.Page("validation.py", title="How wrong are we?", url_path="validation"),
+    ],
+    position="top",
+)
 page.run()

@@ -6,7 +6,7 @@ import streamlit as st
 
 _CSS = """
 <style>
-.block-container, [data-testid="stMainBlockContainer"] { padding-top: 2.6rem; padding-bottom: 4rem; max-width: 1180px; }
+.block-container, [data-testid="stMainBlockContainer"] { padding-top: 4.4rem; padding-bottom: 4rem; max-width: 1180px; }
 [data-testid="stSidebarContent"] [data-testid="stVerticalBlock"] { gap: 0.7rem; }
 .st-key-answer h1 { font-size: clamp(1.25rem, 0.95rem + 1.35vw, 1.85rem); line-height: 1.32; font-weight: 600;
   letter-spacing: -0.01em; padding: 0.3rem 0 0.9rem; text-wrap: pretty; overflow-wrap: anywhere; }
