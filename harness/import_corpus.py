@@ -25,6 +25,7 @@ from core.run_sources import RunSource, read_sources
 from core.scenario_id import identified
 from harness.import_memory import memory_row
 from harness.import_merge import merged
+from harness.import_roof import beyond_datasheet, held_against_memory
 from harness.import_rules import cleaned, dropped, facts, unfit
 
 REPORT = "IMPORT.md"
@@ -59,8 +60,9 @@ def record_of(row: dict[str, Any], slug: str, source: RunSource, account: Accoun
     row, rules = cleaned(row)
     account.cleaned.update(rules)
     row = facts(row)
-    reason = unfit({**row, "raw_notes": raw_notes})
     names = identified(row)
+    row = held_against_memory(row)
+    reason = unfit({**row, "raw_notes": raw_notes}) or beyond_datasheet(row)
     if not names["scenario_id"]:
         reason = reason or "not one scenario: a name or a layout that the catalog does not know"
         account.unresolved[names.pop("why")] += 1

@@ -25,6 +25,7 @@ NOT_SHIPPED = {
     "public file (public file )": "no address that could be cited, and Ollama's own estimates before loading",
     "public notebook ": "no address that could be cited",
 }
+_MOVED_TAG = "deepseek-r1:8b"
 _OS = re.compile(r"\b(Linux|Windows|Darwin|FreeBSD)\b")
 _POWER_LIMIT = re.compile(r"power[- ]limit(?:ed)?\s(\d+(?:\.\d+)?)\s?W/GPU|\[(\d+)W TDP Run")
 _OF_TDP = re.compile(r"TDP\((\d+)W\).*power capped to (\d+)%")
@@ -50,8 +51,22 @@ def _gpt_oss_is_bf16(row: Row) -> Row:
     return {"quant": "BF16"} if float(size) * 2**30 * 8 > _MXFP4_BITS * float(billions) * 1e9 else {}
 
 
+def _name_says_awq(row: Row) -> Row:
+    """A checkpoint whose name says AWQ is not stored in 16 bits."""
+    return {"quant": "AWQ"} if row["quant"] == "BF16" and re.search(r"(?i)-awq\b", row["model_name_raw"]) else {}
+
+
+def _renamed_tag(row: Row) -> Row:
+    """Ollama's tag moved from the distillation on Llama to the one on Qwen3 at the end of May 2025."""
+    if row["model_name_raw"] != _MOVED_TAG or row["run_date"] < "2025-06":
+        return {}
+    return {"model_id": "deepseek-ai/DeepSeek-R1-0528-Qwen3-8B"}
+
+
 CLEANING: dict[str, Callable[[Row], Row]] = {
     "gpt-oss labelled MXFP4 whose file has 16 bits a weight: quant is BF16": _gpt_oss_is_bf16,
+    "a checkpoint named AWQ under the label BF16: quant is AWQ": _name_says_awq,
+    "deepseek-r1:8b since June 2025: the distillation on Qwen3 8B": _renamed_tag,
 }
 
 
@@ -114,6 +129,8 @@ UNFIT = (
     Unfit("agentic turns with cached prefixes", "inputs", lambda row: row["notes"].startswith("AGENTIC")),
     Unfit("KV cache off", "inputs", lambda row: bool(re.search(r"(?i)KV cache (?:disabled|off)", row["notes"]))),
     Unfit("flagged as doubtful", "inputs", lambda row: bool(row["sanity_flag"])),
+    Unfit("the tag meant two models in that year", "inputs",
+          lambda row: row["model_name_raw"] == _MOVED_TAG and row["run_date"] in ("", "2025")),
     Unfit("one device or two is not stated (MI250)", "inputs", _is("argonne_llm_inference_bench", gpu_name="MI250")),
     Unfit("the step was derived from (input + output) / time on many cards", "inputs",
           _is("QwenLM/Qwen3 (docs)", model_id="235B", runtime="(?i)sglang")),
