@@ -19,6 +19,7 @@ import pandas as pd
 import platformdirs
 
 from core.catalog.files import DATA
+from core.corpus_views import VIEWS, VIEWS_SQL
 from core.errors import RunError
 from core.records import COLUMNS, SCHEMA_VERSION, TEXT_COLUMNS, RunRecord, read_record
 from core.run_files import SCHEMA, table_of
@@ -32,45 +33,6 @@ _LIMITS: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
 }
-_VIEWS = """
-create view records as
-    select * from every_record
-    qualify row_number() over (partition by run_id order by source, source_path) = 1
-        and run_id not in (select corrects from every_record where corrects is not null);
-create view runs as select * from records where memory_kind is null;
-create view memory as select * from records where memory_kind is not null;
-create view by_scenario as
-    select scenario_id, any_value(model) as model, any_value(device) as device, any_value(engine) as engine,
-        count(*) as runs, count(distinct origin) as origins, list(distinct source order by source) as sources,
-        median(prefill_toks_sec) as prefill_toks_sec, median(decode_toks_sec) as decode_toks_sec,
-        median(output_toks_sec) as output_toks_sec, median(coalesce(ttft_ms_p50, ttft_ms_mean)) as ttft_ms,
-        median(coalesce(tpot_ms_p50, tpot_ms_mean)) as tpot_ms, median(vram_peak_gib) as vram_peak_gib
-    from runs where scenario_id is not null group by scenario_id;
-create view latest as
-    select * from runs where scenario_id is not null
-    qualify row_number() over (partition by scenario_id, origin order by run_date desc nulls last, run_id) = 1;
-create view figures as
-    unpivot (
-        select run_id, scenario_id, origin, source, model, device, engine, runtime_version, run_date, kv_dtype, flash_attn,
-            n_batch, n_ubatch, threads, cpu_name, ram_gb, power_limit_w, weights_gib, quant,
-            prefill_toks_sec as prefill, decode_toks_sec as decode, output_toks_sec as output_rate,
-            coalesce(ttft_ms_p50, ttft_ms_mean) as ttft, coalesce(tpot_ms_p50, tpot_ms_mean) as tpot
-        from runs where scenario_id is not null
-    ) on prefill, decode, output_rate, ttft, tpot into name metric value figure;
-create view conflicts as
-    with of_origin as (
-        select scenario_id, metric, origin, median(figure) as figure, count(*) as runs
-        from figures where figure > 0 group by scenario_id, metric, origin
-    )
-    select scenario_id, any_value(n.model) as model, any_value(n.device) as device, any_value(n.engine) as engine, metric,
-        count(*) as origins, sum(o.runs) as runs, min(figure) as lowest, max(figure) as highest,
-        max(figure) / min(figure) - 1 as spread, list(origin order by origin) as who
-    from of_origin o join by_scenario n using (scenario_id)
-    group by scenario_id, metric having count(*) > 1;
-create view coverage as
-    select model, device, engine, count(*) as runs, count(*) filter (fit) as fitted, count(distinct origin) as origins
-    from runs where scenario_id is not null group by model, device, engine;
-"""
 
 
 def user_folder() -> Path:
@@ -101,13 +63,10 @@ class Corpus:
         self.connection.close()
 
 
-VIEWS = ("runs", "memory", "by_scenario", "latest", "conflicts", "coverage", "records", "figures")
-
-
 def open_corpus(folders: Iterable[Path] | None = None) -> Corpus:
     """The views over the run files in `folders` and below (None: what is shipped, and the user's own).
 
-    Views: `runs`, `memory`, `by_scenario`, `latest`, `conflicts`, `coverage`. A missing or empty folder is no error: the
+    The views are those of core.corpus_views. A missing or empty folder is no error: the
     views are then empty. Raises nothing for a bad file; see `problems`.
     """
     corpus = Corpus(duckdb.connect(":memory:", config=_LIMITS))
@@ -198,7 +157,7 @@ def _create_views(connection: duckdb.DuckDBPyConnection, in_place: list[Path], o
         connection.execute("create view every_record as select * from upgraded union all by name select * from in_place")
     else:
         connection.execute("create view every_record as select * from upgraded")
-    connection.execute(_VIEWS)
+    connection.execute(VIEWS_SQL)
 
 
 def runs_table(corpus: Corpus | None = None, view: str = "runs") -> pd.DataFrame:

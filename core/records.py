@@ -109,6 +109,8 @@ class RunRecord(BaseModel):
     model: Text = ""
     device: Text = ""
     engine: Text = ""
+    backend: Text = ""
+    scheme: Text = ""  # how the weights are stored
     scenario_id: Id = ""  # the same question asked: equal for runs that measured one scenario
 
     # What was measured

@@ -9,6 +9,7 @@ from typing import Any
 
 from core.errors import RoofcastError
 from core.runs import Run, read_run
+from core.setting import settle
 
 _NOT_ASKED = ("runtime_version", "runtime_date", "costs")  # what may differ between two runs of one scenario
 
@@ -20,11 +21,15 @@ def scenario_id(run: Run) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
+NAMES = ("model", "device", "engine", "backend", "scheme", "scenario_id")
+
+
 def identified(row: Mapping[str, Any]) -> dict[str, str]:
-    """Columns `model`, `device`, `engine`, `scenario_id` of a row; where it is no scenario all are empty and `why` says so."""
+    """The columns NAMES of a row; where it is no scenario of the catalog all are empty and `why` says so."""
     try:
         run = read_run(row)
+        setting = settle(run.scenario, strict=False)
     except RoofcastError as error:
-        return {"model": "", "device": "", "engine": "", "scenario_id": "", "why": str(error)}
-    asked = run.scenario
-    return {"model": asked.model, "device": asked.system.device, "engine": asked.runtime, "scenario_id": scenario_id(run)}
+        return {**dict.fromkeys(NAMES, ""), "why": str(error)}
+    found = (setting.ir.id, setting.device.id, setting.runtime.id, setting.backend, setting.quant.id, scenario_id(run))
+    return dict(zip(NAMES, found, strict=True))

@@ -1,4 +1,4 @@
-"""Re-posts of one measurement: kept once, at its origin, with the other places in `also_in`."""
+"""Re-posts of one measurement: kept once, where most is said of it, with the other places in `also_in`."""
 
 from __future__ import annotations
 
@@ -8,42 +8,44 @@ from collections.abc import Iterable
 from core.records import RunRecord
 from core.runs import METRIC_COLUMNS
 
-_DIGITS = 4
+_DIGITS = 4  # to which figures must agree
+_ENOUGH = 4  # agreeing digits in all: two machines may both reach "42 tok/s"
+_ENOUGH_IN_PART = 8  # where one place states figures that the other does not
 # Settings that make another run of the same scenario, where both places state them.
 _SETTINGS = (
-    "runtime_version",
-    "run_date",
-    "flash_attn",
-    "n_batch",
-    "n_ubatch",
-    "threads",
-    "kv_dtype",
-    "cpu_name",
-    "ram_gb",
-    "weights_gib",
-    "power_limit_w",
-)
+    "runtime_version", "run_date", "flash_attn", "n_batch", "n_ubatch", "threads", "kv_dtype", "cpu_name", "ram_gb",
+    "weights_gib", "power_limit_w",
+)  # fmt: skip
 
 
-def _key(record: RunRecord) -> tuple[object, ...]:
-    """The scenario and what was measured of it, to four significant digits."""
-    asked = record.scenario_id or "|".join((record.model_id, record.model_name_raw, record.gpu_name, record.cpu_name, record.quant))
-    load = (record.load_kind, record.concurrency, record.prompt_tokens, record.output_tokens, record.context_depth)
-    metrics = tuple(None if (found := getattr(record, name)) is None else f"{found:.{_DIGITS}g}" for name in METRIC_COLUMNS)
+def _question(record: RunRecord) -> tuple[object, ...]:
+    """What a record measured, before any figure; a point of memory stands for itself."""
     if record.memory_kind:
         return (record.run_id,)
-    return (asked, load, metrics)
+    asked = record.scenario_id or (record.model_id, record.model_name_raw, record.gpu_name, record.cpu_name, record.quant)
+    return (asked, record.load_kind, record.concurrency, record.prompt_tokens, record.output_tokens, record.context_depth)
 
 
-def _digits(record: RunRecord) -> int:
-    """Significant digits over all metrics: two machines may both reach "42 tok/s"."""
-    return sum(
-        len(f"{found:.{_DIGITS}g}".split("e")[0].replace(".", "").strip("0")) for name in METRIC_COLUMNS if (found := getattr(record, name))
-    )
+def figures(record: RunRecord) -> dict[str, str]:
+    """The record's metrics to four significant digits."""
+    return {name: f"{found:.{_DIGITS}g}" for name in METRIC_COLUMNS if (found := getattr(record, name)) is not None}
 
 
-def _same(one: RunRecord, other: RunRecord) -> bool:
-    """Whether two records of one key are one measurement: within a source its settings are equal, across none differs."""
+def same_measurement(one: RunRecord, other: RunRecord) -> bool:
+    """Whether two records of one question are one measurement.
+
+    Every figure that both state agrees, and enough of them; within a source their settings are equal, across sources none
+    differs.
+    """
+    if one.memory_kind:
+        return True
+    here, there = figures(one), figures(other)
+    shared = here.keys() & there.keys()
+    if any(here[name] != there[name] for name in shared):
+        return False
+    digits = sum(len(here[name].split("e")[0].replace(".", "").strip("0")) for name in shared)
+    if digits < (_ENOUGH if here.keys() == there.keys() else _ENOUGH_IN_PART):
+        return False
     pairs = [(getattr(one, name), getattr(other, name)) for name in _SETTINGS]
     if one.source == other.source:
         return all(a == b for a, b in pairs)
@@ -53,25 +55,23 @@ def _same(one: RunRecord, other: RunRecord) -> bool:
 def merged(records: Iterable[tuple[str, RunRecord]], counts: Counter[str]) -> list[tuple[str, RunRecord]]:
     """The records in their order without re-posts; `counts` gets their number by source that repeats.
 
-    The origin is the record that says most; of equals the first.
+    Kept is the record that says most; of equals the first.
     """
-    groups: dict[tuple[object, ...], list[list[tuple[str, RunRecord]]]] = {}
+    questions: dict[tuple[object, ...], list[list[tuple[str, RunRecord]]]] = {}
     order: list[list[tuple[str, RunRecord]]] = []
     for item in records:
-        places = groups.setdefault(_key(item[1]), [])
-        home = next(
-            (group for group in places if _same(group[0][1], item[1]) and (item[1].memory_kind or _digits(item[1]) >= _DIGITS)), None
-        )
+        known = questions.setdefault(_question(item[1]), [])
+        home = next((group for group in known if all(same_measurement(record, item[1]) for _, record in group)), None)
         if home is None:
             home = []
-            places.append(home)
+            known.append(home)
             order.append(home)
         home.append(item)
     kept = []
     for group in order:
         first = max(group, key=lambda item: len(item[1].model_dump(exclude_defaults=True)))
-        rest = [item for item in group if item is not first]
-        counts.update(record.source for _, record in rest)
-        places_of = dict.fromkeys(f"{record.source}: {record.source_path}" for _, record in rest)
-        kept.append((first[0], first[1].model_copy(update={"also_in": "; ".join(places_of)}) if rest else first[1]))
+        rest = [record for item in group if (record := item[1]) is not first[1]]
+        counts.update(record.source for record in rest)
+        places = dict.fromkeys(f"{record.source}: {record.source_path}" for record in rest)
+        kept.append((first[0], first[1].model_copy(update={"also_in": "; ".join(places)}) if rest else first[1]))
     return kept

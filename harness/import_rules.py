@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from core.resolve import container_of, find_runtime
 from core.run_notes import plain_notes, plain_version
 from core.runs import METRIC_COLUMNS
 from harness.import_memory import dropped_point
@@ -56,6 +57,13 @@ def _name_says_awq(row: Row) -> Row:
     return {"quant": "AWQ"} if row["quant"] == "BF16" and re.search(r"(?i)-awq\b", row["model_name_raw"]) else {}
 
 
+def _mlx_mxfp4(row: Row) -> Row:
+    """MLX converts every matrix to MXFP4; only gpt-oss comes with 16-bit attention from its publisher."""
+    if row["quant"] != "MXFP4" or "gpt-oss" in row["model_id"].lower() or not row["runtime"]:
+        return {}
+    return {"quant": "MLX-MXFP4"} if container_of(find_runtime(row["runtime"]).id) == "mlx" else {}
+
+
 def _renamed_tag(row: Row) -> Row:
     """Ollama's tag moved from the distillation on Llama to the one on Qwen3 at the end of May 2025."""
     if row["model_name_raw"] != _MOVED_TAG or row["run_date"] < "2025-06":
@@ -65,6 +73,7 @@ def _renamed_tag(row: Row) -> Row:
 
 CLEANING: dict[str, Callable[[Row], Row]] = {
     "gpt-oss labelled MXFP4 whose file has 16 bits a weight: quant is BF16": _gpt_oss_is_bf16,
+    "MXFP4 on MLX of a model that is not published in it: every matrix has 4.25 bits": _mlx_mxfp4,
     "a checkpoint named AWQ under the label BF16: quant is AWQ": _name_says_awq,
     "deepseek-r1:8b since June 2025: the distillation on Qwen3 8B": _renamed_tag,
 }
@@ -109,6 +118,16 @@ def _number(row: Row, column: str) -> float:
     return float(row.get(column) or "nan")
 
 
+_DIE_GB = 64.0  # of an MI250's 128
+
+
+def _one_die_or_two(row: Row) -> bool:
+    """Mixtral's 93 GB ran on one MI250 and Llama 3 70B's 141 GB on two, so those were cards; of smaller ones nothing is known."""
+    if "MI250" not in row["gpu_name"]:
+        return False
+    return 2.0 * _number(row, "params_b") <= _DIE_GB * _number(row, "gpu_count")
+
+
 def _queue_limited(row: Row) -> bool:
     """The server took fewer sequences at once than the stated users: the time per token is of a smaller batch."""
     cells = [row.get(name) for name in ("ttft_ms_p50", "tpot_ms_p50", "output_tokens")]
@@ -131,7 +150,7 @@ UNFIT = (
     Unfit("flagged as doubtful", "inputs", lambda row: bool(row["sanity_flag"])),
     Unfit("the tag meant two models in that year", "inputs",
           lambda row: row["model_name_raw"] == _MOVED_TAG and row["run_date"] in ("", "2025")),
-    Unfit("one device or two is not stated (MI250)", "inputs", _is("argonne_llm_inference_bench", gpu_name="MI250")),
+    Unfit("a card or one of its two dies: not stated, and the model fits either (MI250)", "inputs", _one_die_or_two),
     Unfit("the step was derived from (input + output) / time on many cards", "inputs",
           _is("QwenLM/Qwen3 (docs)", model_id="235B", runtime="(?i)sglang")),
     Unfit("expert loop of transformers", "inputs",
