@@ -152,6 +152,7 @@ def columns(setting: Setting) -> Columns:
         sequence_overhead=assume("sequence_overhead", **facts),
         request_overhead=assume("request_overhead", **facts),
         bunching=assume("bunching", **facts),
+        mla_scores=or_else(fitted_constant("mla_scores", lineage, setting.backend), zero),
         mask_size=or_else(fitted_constant("mask_size", lineage, setting.backend), constant("bytes of a mask's element", 0.0, "B")),
         fragmentation=or_else(fitted_constant("fragmentation", lineage, setting.backend), assume("fragmentation", **facts)),
         # machine

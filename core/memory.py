@@ -171,8 +171,9 @@ def fit(plan: Plan, c: Columns) -> Fit:
     step_tokens = pick(c.micro_batches, c.micro_batch, pick(c.prompts_whole, whole, c.token_budget))
     activations = pick(
         c.buffered,
-        compute_buffer(tokens=step_tokens, vocab=c.vocab, hidden=c.hidden, heads=c.heads, context=held_context, flash=c.flash,
-                       expanded=pick(c.mla_expands, c.expanded, nothing), absorbed=c.absorbed, mask=c.mask_size,
+        compute_buffer(tokens=step_tokens, vocab=c.vocab, hidden=c.hidden, heads=c.heads, context=held_context,
+                       mask_context=context_q, flash=c.flash,
+                       expanded=pick(c.mla_expands, c.expanded, nothing), absorbed=c.absorbed, scores=c.mla_scores, mask=c.mask_size,
                        element_size=c.logit_size, half=c.act_size, named="compute buffer"),
         pick(
             c.profiled,

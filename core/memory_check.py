@@ -1,6 +1,6 @@
 """Measured memory points against the estimate: weights, KV cache, compute buffers, peaks and reservations, each by itself.
 
-`python -m core.memory_check FILE` prints the error by kind, runtime and source, and why the other points were left out.
+`python -m core.memory_check` prints the error by kind, runtime and source, and why the other points were left out.
 """
 
 from __future__ import annotations
@@ -8,21 +8,19 @@ from __future__ import annotations
 import functools
 import re
 import statistics
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from core.columns import columns
 from core.errors import RoofcastError
 from core.memory import Fit, fit
-from core.memory_points import Point, point_of, read_points
+from core.memory_points import Point, point_of, read_points, read_run_peaks
 from core.plan import make_plan
 from core.quantity import Quantity, value
 from core.scenario import Scenario
 from core.setting import Setting, settle
-from core.weights import weight_table
+from core.weights import WeightTable, weight_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +29,15 @@ class Compared:
 
     point: Point
     ours: float
+    exact: float = 0.0  # of it, weights and cache
+    context: float = 0.0  # of it, device contexts
+    workspace: float = 0.0  # of it, the runtime's workspace beside activations
+    fragments: float = 0.0
+    expands: bool = False  # MLA expanded for prompts
+    expanded: float = 0.0  # what it expands to, with the mask
+    micro_batch: float = 0.0
+    mask_size: float = 0.0
+    mask_cells: float = 0.0
 
     @property
     def error(self) -> float:
@@ -50,7 +57,8 @@ class Checked:
 
 
 @functools.lru_cache(maxsize=2048)
-def _fit(scenario: Scenario) -> tuple[Setting, Fit, Any]:
+def layout(scenario: Scenario) -> tuple[Setting, Fit, Any]:
+    """What the scenario names, how it lies in memory, and its columns. Raises ScenarioError or CatalogError."""
     setting = settle(scenario, strict=False)
     c = columns(setting)
     return setting, fit(make_plan(setting.ir, c), c), c
@@ -66,44 +74,66 @@ def _state(found: Fit, c: Any) -> float:
     return each if value(c.unified_kv) else each * float(value(found.slots))
 
 
-def our(point: Point) -> float:
-    """Our number for a point, in bytes. Raises ScenarioError or CatalogError where the scenario cannot be."""
-    setting, found, c = _fit(point.scenario)
+def compare(point: Point) -> Compared:
+    """Our number for a point, with what the fit needs to know of it. Raises ScenarioError or CatalogError."""
+    setting, found, c = layout(point.scenario)
     host = {p.name: float(value(p.amount)) for p in found.host_parts}
     weights = _named(found, "weights") + host.get("weights", 0.0) + host.get("embedding table", 0.0)
     table = weight_table(setting.ir, setting.quant.id)
     file = table.bytes if point.file_bits is None else table.elements * point.file_bits / 8
-    state = _state(found, c)
-    once = int(value(c.count)) == 1 and point.cards > 1  # one roomy device stands for them: what each has for itself is added
+    state, cache = _state(found, c), _named(found, "KV cache") + host.get("KV cache", 0.0)
     each = sum(float(value(p.amount)) for p in found.fixed)
-    peak = float(value(found.peak)) + (point.cards - 1) * each if once else float(value(found.peak)) * point.cards
-    if point.kind == "weights":
-        return file if point.runtime != "vllm" else weights
-    if point.kind == "kv":
-        return _named(found, "KV cache") + host.get("KV cache", 0.0) - state
-    if point.kind == "state":
-        return state
-    if point.kind in ("compute", "activations"):
-        return float(value(found.activations))
-    if point.kind == "non_torch":
-        return float(value(c.non_torch)) + float(value(c.context_memory))
-    if point.kind == "graphs":
-        return float(value(c.graph_memory))
-    if point.kind == "pool":
-        return float(value(found.pool))
-    if point.kind == "taken":
-        return float(value(found.taken)) * point.cards
-    if point.kind == "torch_peak":
-        return peak - float(value(c.context_memory)) * point.cards
-    if point.kind == "gpu_peak":  # what the driver handed out: an untied embedding table lies in the mapped file beside it
-        # Vulkan pins the table in memory that the driver counts, and copies a tied one.
-        lone = table.where(group="embedding") * (file / table.bytes)
-        peak += 0.0 if setting.ir.tied_embeddings != (point.backend == "vulkan") else lone if setting.ir.tied_embeddings else -lone
-    return peak + (file - weights if point.file_bits is not None else 0.0) + point.outside
+    here = int(value(c.count))
+    # One roomy device may stand for several cards: what each has for itself is added.
+    whole = float(value(found.peak))
+    peak = whole + (point.cards - 1) * each if here == 1 else whole * point.cards
+    times = point.cards if point.kind in ("peak", "gpu_peak", "torch_peak") else 0
+    context = 0.0 if point.kind == "torch_peak" else float(value(c.context_memory)) * times
+    extra: dict[str, Any] = {
+        "context": context,
+        "workspace": float(value(c.activation_memory)) * times if not value(c.buffered) and not value(c.profiled) else 0.0,
+        "fragments": _named(found, "fragmentation") * (times if here > 1 else min(times, 1)),
+        "expands": bool(value(c.mla_expands) and value(c.expanded)),
+        "micro_batch": float(value(c.micro_batch)),
+        "mask_size": float(value(c.mask_size)),
+        "mask_cells": float(value(c.micro_batch)) * float(value(found.slot_context)),
+    }
+    extra["expanded"] = (
+        float(value(found.slot_context)) * float(value(found.slots)) * (float(value(c.expanded)) * 2 + extra["micro_batch"] * 6)
+    )
+    if point.kind in ("peak", "gpu_peak", "torch_peak"):
+        loose = _loose_table(point, setting, table, file)
+        ours = peak - float(value(c.context_memory)) * point.cards if point.kind == "torch_peak" else peak
+        ours += loose + point.outside + (file - weights if point.file_bits is not None else 0.0)
+        estimated = (each - (float(value(c.context_memory)) if point.kind == "torch_peak" else 0.0)) * point.cards + extra["fragments"]
+        return Compared(point, ours, ours - estimated, **extra)
+    ours = {
+        "weights": weights if point.runtime == "vllm" else file,
+        "kv": cache - state,
+        "state": state,
+        "compute": value(found.activations),
+        "activations": value(found.activations),
+        "non_torch": float(value(c.non_torch)) + float(value(c.context_memory)),
+        "graphs": value(c.graph_memory),
+        "pool": value(found.pool),
+        "taken": float(value(found.taken)) * point.cards,
+    }[point.kind]
+    return Compared(point, float(ours), **extra)
+
+
+def _loose_table(point: Point, setting: Setting, table: WeightTable, file: float) -> float:
+    """Of a driver's count on unified memory: an untied embedding table lies in the mapped file beside it.
+
+    Vulkan pins the table in memory that the driver counts, and copies a tied one.
+    """
+    if point.kind != "gpu_peak" or setting.ir.tied_embeddings != (point.backend == "vulkan"):
+        return 0.0
+    held = table.where(group="embedding") * (file / table.bytes)
+    return held if setting.ir.tied_embeddings else -held
 
 
 def _log(row: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(row[name] for name in ("source", "source_path", "model_id", "gpu_name", "backend_version"))
+    return tuple(row.get(name, "") for name in ("source", "source_path", "model_id", "gpu_name", "backend_version"))
 
 
 def check(rows: Iterable[Mapping[str, str]]) -> Checked:
@@ -112,13 +142,14 @@ def check(rows: Iterable[Mapping[str, str]]) -> Checked:
     left_out: dict[str, int] = {}
     rows = list(rows)
     # A server's log is several rows, and one of them says what fraction of the card it took.
-    fractions = {_log(row): found[0] for row in rows if (found := re.search(r"util [\d.]+", row["notes"]))}
+    fractions = {
+        _log(row): found[0] for row in rows if "transcribed" in row["notes"] and (found := re.search(r"util [\d.]+", row["notes"]))
+    }
     for row in rows:
         if _log(row) in fractions:
             row = {**row, "notes": f"{row['notes']}; {fractions[_log(row)]}"}
         try:
-            point = point_of(row)
-            compared.append(Compared(point, our(point)))
+            compared.append(compare(point_of(row)))
         except RoofcastError as error:
             reason = re.sub(r"'[^']*'", "…", str(error))
             left_out[reason] = left_out.get(reason, 0) + 1
@@ -158,4 +189,4 @@ def table(checked: Checked) -> str:
 
 
 if __name__ == "__main__":
-    print(table(check(read_points(Path(sys.argv[1])))))
+    print(table(check([*read_points(), *read_run_peaks()])))

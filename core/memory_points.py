@@ -6,26 +6,30 @@ RunError with the reason; launch facts are read from a row's columns and notes, 
 
 from __future__ import annotations
 
-import csv
 import functools
-import gzip
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
+from core.catalog.files import DATA
 from core.catalog.hardware import device as device_named
 from core.catalog.models import ir
 from core.errors import RoofcastError, RunError
 from core.resolve import find_device, find_kv_dtype, find_model, find_quant, find_runtime
+from core.runs import read_run
 from core.scenario import Scenario, from_flat
 from core.setting import settle
 from core.units import GIB
 from core.weights import weight_table
 
+RUNS = DATA / "runs"
 ANY_CPU = "EPYC 9354"  # where a buffer's size does not depend on the device and the log names none
 ANY_GPU = "RTX 4090"  # where only the card's memory matters and the log states it
+_STATED = {"mlx": "torch_peak", "exllama": "torch_peak"}  # engines whose clients print the allocator's peak
 RIG_CARDS = 4  # of LottoLottoLotto/4x3090-llm-benchmarks
 DESKTOP = 0.2 * GIB  # what lhl/strix-halo-testing says an idle desktop adds to its figures
 ROOMY_GIB = 10_000.0  # a device on which everything lies together, for sums over the devices of a run
@@ -50,13 +54,32 @@ class Point:
 # ---- Reading
 
 
-def read_points(path: Path) -> list[dict[str, str]]:
-    """The rows of a file of memory points (CSV, gzipped or not). Raises RunError."""
+_COLUMNS = {  # of a run record -> the names that the readers below use
+    "source": "source", "source_path": "source_path", "model_name_raw": "model_id", "quant": "quant", "kv_dtype": "kv_dtype",
+    "runtime": "backend", "runtime_version": "backend_version", "gpu_name": "gpu_name", "gpu_count": "gpu_count", "tp": "tp",
+    "context_tokens": "context_tokens", "concurrency": "batch_size", "memory_kind": "measured_kind", "memory_gib": "value_gib",
+    "notes": "notes",
+}  # fmt: skip
+
+
+def read_points(folder: Path = RUNS) -> list[dict[str, str]]:
+    """The corpus's points of memory, a dictionary of texts each. Raises RunError."""
+    return [{ours: row[name] for name, ours in _COLUMNS.items()} for row in _texts(folder / "*" / "memory.parquet")]
+
+
+def _texts(files: Path) -> list[dict[str, str]]:
     try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        return list(csv.DictReader(raw.decode("utf-8").splitlines()))
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-        raise RunError(f"The memory points {path.name} cannot be read ({error}); give a CSV file of them.") from error
+        table = duckdb.execute("SELECT * FROM read_parquet(?, union_by_name=true) ORDER BY run_id", [str(files)])
+        names = [column[0] for column in table.description or ()]
+        rows = table.fetchall()
+    except duckdb.Error as error:
+        raise RunError(f"No {files.name} can be read in the corpus ({type(error).__name__}); restore data/runs.") from error
+    return [{name: "" if cell is None else str(cell) for name, cell in zip(names, row, strict=True)} for row in rows]
+
+
+def read_run_peaks(folder: Path = RUNS) -> list[dict[str, str]]:
+    """The corpus's runs that state a peak in an engine whose meaning of it is known, a dictionary of texts each. Raises RunError."""
+    return [row for row in _texts(folder / "*" / "runs.parquet") if row["vram_peak_gib"] and row["engine"] in _STATED]
 
 
 def _number(pattern: str, text: str) -> float | None:
@@ -149,6 +172,8 @@ def _buffers(row: Mapping[str, str]) -> Point:
         raise RunError("weights of the devices alone: tensors were placed by hand")
     knobs = _from_log(row)
     context = knobs.get("max_context") or 512
+    if what == "compute" and not knobs.get("flash_attention", True) and re.search(r"attn_max_b=[1-9]", notes):
+        raise RunError("scores in pieces of a stated size, which no scenario says")
     if what == "kv" and knobs.get("mla_cache") is None and _is_mla(_model(row)):
         raise RunError("an MLA model, and the log does not say what its cache keeps")
     kv = None if what == "state" else _kv(row)
@@ -299,8 +324,21 @@ def _server_log(row: Mapping[str, str]) -> Point:
     return _point(row, part, str(flat["runtime"]), "cuda", flat)
 
 
+def _run(row: Mapping[str, str]) -> Point:
+    """A run whose client stated the engine's peak."""
+    run = read_run(row)
+    runtime = run.scenario.runtime
+    if runtime not in _STATED:
+        raise RunError("a run's peak whose meaning its source does not state")
+    roomy = run.scenario.with_(device_memory_gib=ROOMY_GIB)
+    measured = float(row["vram_peak_gib"]) * GIB
+    return Point(row["source"], _STATED[runtime], runtime, "metal" if runtime == "mlx" else "cuda", measured, roomy, name=row["model_id"])
+
+
 def _reader(row: Mapping[str, str]) -> Callable[[Mapping[str, str]], Point]:
     source, notes = row["source"].lower(), row["notes"]
+    if "measured_kind" not in row:
+        return _run
     if "strix-halo-testing" in source:
         return _strix
     if "transcribed by hand" in notes:

@@ -16,9 +16,11 @@ def compute_buffer(
     hidden: Count,
     heads: Count,
     context: Tokens,
+    mask_context: Tokens,
     flash: Count,
     expanded: Count,
     absorbed: Count,
+    scores: Bytes,
     mask: Bytes,
     element_size: Bytes,
     half: Bytes,
@@ -26,17 +28,21 @@ def compute_buffer(
     """llama.cpp's compute buffer for a micro-batch: the largest of its stages, beside the mask.
 
     Logits with hidden states; without flash attention the score matrix; where MLA expands a prompt's keys and values, those of
-    the whole context with the queries against the latent.
+    the whole context with the mask in float and half, and the larger of a piece of the scores and the queries against the latent.
     """
     return (
         np.maximum(
             tokens * element_size * (vocab + hidden),
             np.maximum(
                 np.where(flash > 0, 0.0, tokens * element_size * (heads * context + 5 * hidden)),
-                np.where(expanded > 0, context * expanded * half + tokens * element_size * absorbed, 0.0),
+                np.where(
+                    expanded > 0,
+                    context * (expanded * half + tokens * (element_size + half)) + np.maximum(scores, tokens * element_size * absorbed),
+                    0.0,
+                ),
             ),
         )
-        + tokens * context * mask
+        + tokens * mask_context * mask
     )
 
 
