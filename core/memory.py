@@ -169,11 +169,12 @@ def fit(plan: Plan, c: Columns) -> Fit:
     held_context = pick(c.unified_kv, upfront_tokens, context_q)
     whole = longest_step(budget=c.token_budget, context=context_q, named="tokens of the largest step")
     step_tokens = pick(c.micro_batches, c.micro_batch, pick(c.prompts_whole, whole, c.token_budget))
+    expanded = pick(c.mla_expands, pick(c.mla_full, nothing, c.expanded), nothing)
     activations = pick(
         c.buffered,
         compute_buffer(tokens=step_tokens, vocab=c.vocab, hidden=c.hidden, heads=c.heads, context=held_context,
                        mask_context=context_q, flash=c.flash,
-                       expanded=pick(c.mla_expands, c.expanded, nothing), absorbed=c.absorbed, scores=c.mla_scores, mask=c.mask_size,
+                       expanded=expanded, absorbed=c.absorbed, scores=c.mla_scores, mask=c.mask_size,
                        element_size=c.logit_size, half=c.act_size, named="compute buffer"),
         pick(
             c.profiled,

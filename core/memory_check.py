@@ -93,7 +93,7 @@ def compare(point: Point) -> Compared:
         "context": context,
         "workspace": float(value(c.activation_memory)) * times if not value(c.buffered) and not value(c.profiled) else 0.0,
         "fragments": _named(found, "fragmentation") * (times if here > 1 else min(times, 1)),
-        "expands": bool(value(c.mla_expands) and value(c.expanded)),
+        "expands": bool(value(c.mla_expands) and value(c.expanded) and not value(c.mla_full)),
         "micro_batch": float(value(c.micro_batch)),
         "mask_size": float(value(c.mask_size)),
         "mask_cells": float(value(c.micro_batch)) * float(value(found.slot_context)),

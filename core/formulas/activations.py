@@ -37,7 +37,8 @@ def compute_buffer(
                 np.where(flash > 0, 0.0, tokens * element_size * (heads * context + 5 * hidden)),
                 np.where(
                     expanded > 0,
-                    context * (expanded * half + tokens * (element_size + half)) + np.maximum(scores, tokens * element_size * absorbed),
+                    context * (expanded * half + tokens * (element_size + half))
+                    + np.maximum(np.minimum(scores, tokens * element_size * heads * context), tokens * element_size * absorbed),
                     0.0,
                 ),
             ),
