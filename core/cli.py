@@ -172,6 +172,32 @@ def _listed(found: list[Any], text: str, what: str, json: bool) -> None:
 
 
 @app.command()
+def runs(
+    conflicts: Annotated[bool, typer.Option("--conflicts", help="Where independent sources disagree.")] = False,
+    coverage: Annotated[bool, typer.Option("--coverage", help="Runs by model, device and runtime.")] = False,
+    json: Json = False,
+) -> None:
+    """Lists the sources of measured runs, shipped and your own, with their licences."""
+    from core import cli_runs
+    from core.cli_lists import table
+    from core.corpus import open_corpus
+
+    corpus = open_corpus()
+    found = (cli_runs.conflicts if conflicts else cli_runs.coverage if coverage else cli_runs.sources)(corpus)
+    for problem in corpus.problems:
+        typer.echo(f"roofcast: {problem}", err=True)
+    if json:
+        _print_json([entry.record for entry in found])
+    elif not found:
+        typer.echo("No measured runs are known.")
+    else:
+        shown = found if not (conflicts or coverage) else found[: cli_runs.LIMIT]
+        typer.echo(table(shown))
+        if len(shown) < len(found):
+            typer.echo(f"… and {len(found) - len(shown):,} more; --json lists them all.")
+
+
+@app.command()
 def predict(
     runs: Annotated[Path, typer.Argument(help="A CSV file of runs in the corpus's columns, plain or gzipped.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the rows and predictions go (.csv, .csv.gz).")],
@@ -191,19 +217,64 @@ def predict(
 
 @app.command()
 def validate(
-    runs: Annotated[Path, typer.Option("--runs", help="A CSV file of measured runs, plain or gzipped.")],
-    analytic: Annotated[bool, typer.Option("--analytic", help="Judge the analytic estimate, uncorrected.")] = False,
+    runs: Annotated[Path | None, typer.Option("--runs", help="With --analytic: a CSV file of measured runs, plain or gzipped.")] = None,
+    analytic: Annotated[bool, typer.Option("--analytic", help="Judge the analytic estimate, uncorrected, on --runs.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Fit and score everything again first (minutes).")] = False,
+    accept: Annotated[bool, typer.Option("--accept", help="Take the present errors as those that later ones must not exceed.")] = False,
     json: Json = False,
+    html: Annotated[Path | None, typer.Option("--html", help="Write the report to this file, one page that needs no network.")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables as Markdown.")] = False,
 ) -> None:
-    """Holds the estimates against measured runs: median error by source, runtime, device class and metric."""
-    if not analytic:
-        from core.errors import RunError
+    """Shows how far predictions of runs that the fit had not seen lie from what was measured.
 
-        raise RunError("Only the analytic estimate can be validated so far; say so with --analytic.")
+    Exits with 1 where an error got worse than was accepted by more than chance.
+    """
+    if analytic:
+        _validate_analytic(runs, json, markdown)
+        return
+    from core.cli_scores import show_scores
+    from core.cli_show import working
+    from core.errors import RunError
+
+    if runs:
+        raise RunError("A file of runs is judged by the analytic estimate only; add --analytic.")
+    if full:
+        from core.fit import fit_all
+
+        with working("Fitting and scoring every split"):
+            fit_all()
+    from core import gates
+    from core.report import report as report_of
+    from core.scores import scores
+
+    found = scores()
+    if accept:
+        typer.echo(f"{gates.accept(found)} errors accepted as thresholds.", err=True)
+    with working("Reading the scores"):
+        report = report_of(found)
+    if html:
+        from core.predict import write_whole
+        from core.report_html import page
+
+        write_whole(html, page(report, found))
+        typer.echo(f"The report is written to {html}.", err=True)
+    if json:
+        from core.response import finite
+
+        _print_json(finite(report))
+    elif not html:
+        show_scores(report, markdown=markdown)
+    if any(line["broken"] for line in report["thresholds"]):
+        raise typer.Exit(1)
+
+
+def _validate_analytic(runs: Path | None, json: bool, markdown: bool) -> None:
     from core.cli_show import show_report, working
+    from core.errors import RunError
     from core.validate import analytic_report
 
+    if runs is None:
+        raise RunError("The analytic estimate is judged on a file of runs; give one with --runs.")
     with working(f"Estimating the runs of {runs.name}"):
         report = analytic_report(runs)
     if json:

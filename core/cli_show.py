@@ -245,22 +245,18 @@ def show_report(report: Mapping[str, Any], *, markdown: bool = False) -> None:
     write = sys.stdout.write
     left_out = sum(report["excluded"].values())
     failed = sum(report["errors"].values())
-    write(
-        f"{report['judged']:,} of {report['rows']:,} rows judged; {left_out:,} left out by rule, "
-        f"{failed:,} could not be predicted.\n"
-    )
+    write(f"{report['judged']:,} of {report['rows']:,} rows judged; {left_out:,} left out by rule, {failed:,} could not be predicted.\n")
     write("Median error of the analytic, uncorrected estimate; in brackets the number of runs.\n")
     overall = [
-        [str(x["metric"]), f"{x['n']:,}", _error(x["median"]), _error(x["p90"]), f"{x['bias']:+.2f}"]
-        for x in report["by"]["metric"]
+        [str(x["metric"]), f"{x['n']:,}", _error(x["median"]), _error(x["p90"]), f"{x['bias']:+.2f}"] for x in report["by"]["metric"]
     ]
-    _text_table(["Metric", "Runs", "Median", "90th percentile", "Bias (ln)"], overall, markdown)
+    text_table(["Metric", "Runs", "Median", "90th percentile", "Bias (ln)"], overall, markdown)
     for key in ("device_class", "runtime", "source"):
         header, rows = _pivot(report["by"][key], key)
-        _text_table(header, rows, markdown)
+        text_table(header, rows, markdown)
     worst = [[" · ".join(str(line[k]) for k in ("source", "runtime", "device_class", "metric")), f"{line['n']:,}",
               _error(line["median"]), f"{line['bias']:+.2f}"] for line in report["worst"]]  # fmt: skip
-    _text_table(["Ten worst slices", "Runs", "Median", "Bias (ln)"], worst, markdown)
+    text_table(["Ten worst slices", "Runs", "Median", "Bias (ln)"], worst, markdown)
     if report["errors"]:
         write("\nCould not be predicted:\n")
         for sentence, count in sorted(report["errors"].items(), key=lambda item: -item[1])[:10]:
@@ -286,7 +282,7 @@ def _pivot(lines: Sequence[Mapping[str, Any]], key: str) -> tuple[list[str], lis
     return [_TITLES[key], *metrics], rows
 
 
-def _text_table(header: Sequence[str], rows: Sequence[Sequence[str]], markdown: bool) -> None:
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], markdown: bool) -> None:
     """A table with its first column to the left, in plain text or Markdown."""
     write = sys.stdout.write
     write("\n")

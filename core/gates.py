@@ -194,8 +194,9 @@ class Threshold:
         return self.now is None or self.now > self.accepted + self.noise
 
 
-def thresholds(scores: Scores, lines: Iterable[Mapping[str, Any]] | None = None, path: Path = THRESHOLDS) -> list[Threshold]:
+def thresholds(scores: Scores, lines: Iterable[Mapping[str, Any]] | None = None, path: Path | None = None) -> list[Threshold]:
     """Median errors of the honest splits against those last accepted; empty where none were. Raises RunError."""
+    path = path or THRESHOLDS
     if not path.is_file():
         return []
     try:
@@ -209,7 +210,7 @@ def thresholds(scores: Scores, lines: Iterable[Mapping[str, Any]] | None = None,
         raise RunError(f"{path.name} cannot be read; accept the scores again with `roofcast validate --accept`.") from error
 
 
-def accept(scores: Scores, path: Path = THRESHOLDS) -> int:
+def accept(scores: Scores, path: Path | None = None) -> int:
     """Takes the present errors of the honest splits as the thresholds; returns how many. Raises RunError."""
     found = []
     for item in targets()["targets"]:
@@ -222,7 +223,7 @@ def accept(scores: Scores, path: Path = THRESHOLDS) -> int:
                 found.append({"population": population.name, "split": split, "median": round(median, 5), "noise": round(noise, 5)})
     text = {"what": "Median absolute errors (shares) last accepted; noise is two standard errors over held-out groups",
             "fit": scores.fit.get("version"), "thresholds": found}  # fmt: skip
-    write_whole(path, json.dumps(text, indent=1) + "\n")
+    write_whole(path or THRESHOLDS, json.dumps(text, indent=1) + "\n")
     return len(found)
 
 

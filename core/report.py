@@ -8,10 +8,10 @@ from typing import Any
 
 from core import coverage, terms
 from core.gates import Gate, cards, gates, populations, table, thresholds
-from core.scores import SLICES, Choice, Scores, versions
+from core.scores import MOST_POINTS, SLICES, Choice, Scores, versions
 
 SPLIT_NAMES = {
-    "row": "neighbouring rows (the easy split)",
+    "row": "neighbouring rows (easy)",
     "configuration": "unseen configuration",
     "model": "unseen model",
     "device": "unseen device",
@@ -180,9 +180,9 @@ def report(scores: Scores) -> dict[str, Any]:
 # ---- What charts and tables of the page need beyond the figures
 
 
-def scatter_points(scores: Scores, choice: Choice) -> Any:
-    """At most 5,000 points of predicted against measured, with a few columns in words."""
-    points = scores.sample(choice)
+def scatter_points(scores: Scores, choice: Choice, most: int = MOST_POINTS) -> Any:
+    """At most `most` points of predicted against measured, with a few columns in words."""
+    points = scores.sample(choice, most)
     inside = (points["measured"] >= points["p10"]) & (points["measured"] <= points["p90"])
     points["state"] = inside.map({True: "inside p10–p90", False: "outside"})
     points["machine"] = points["device_count"].astype(str) + " × " + points["device"]

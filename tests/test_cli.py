@@ -226,7 +226,7 @@ def test_a_sentence_for_bad_input(words: list[str], sentence: str) -> None:
         (["models", "qqqqqqqqq"], "No model in the catalog"),
         (["predict", "nosuch.csv", "--out", "out.csv"], "There is no file nosuch.csv"),
         (["validate", "--analytic", "--runs", "nosuch.csv"], "There is no file nosuch.csv"),
-        (["validate", "--runs", "nosuch.csv"], "Only the analytic estimate"),
+        (["validate", "--runs", "nosuch.csv"], "A file of runs is judged by the analytic"),
     ],
 )
 def test_a_sentence_for_what_is_missing(words: list[str], sentence: str) -> None:
