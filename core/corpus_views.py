@@ -37,7 +37,7 @@ create view conflicts as
     with of_origin as (
         select scenario_id, metric, origin, any_value(model) as model, any_value(device) as device,
             any_value(engine) as engine, median(figure) as figure, count(*) as runs
-        from figures group by scenario_id, metric, origin
+        from figures where fit group by scenario_id, metric, origin
     )
     select scenario_id, any_value(model) as model, any_value(device) as device, any_value(engine) as engine, metric,
         count(*) as origins, sum(runs)::bigint as runs, min(figure) as lowest, max(figure) as highest,
@@ -50,7 +50,7 @@ create view alike as
         select model, device, coalesce(gpu_count, 1) as devices, engine, backend, scheme, metric, origin,
             floor(log2(greatest(512, coalesce(context_depth, 0) + coalesce(prompt_tokens, 0))))::integer as depth,
             median(figure) as figure, count(*) as runs
-        from figures where coalesce(concurrency, 1) = 1 and metric in ('decode', 'prefill', 'ttft')
+        from figures where fit and coalesce(concurrency, 1) = 1 and metric in ('decode', 'prefill', 'ttft')
         group by all
     )
     select model, device, devices, engine, backend, scheme, depth, metric, count(*) as origins, sum(runs)::bigint as runs,
