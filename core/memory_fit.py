@@ -185,6 +185,7 @@ def bands(compared: Iterable[Compared]) -> list[str]:
     for c in compared:
         if c.point.kind in (*PEAKS, "compute", "activations") and c.ours - c.exact > 0.02 * GIB:
             ratios[c.point.runtime].append((max(0.05, (c.point.measured - c.exact) / (c.ours - c.exact)), _source_name(c.point.source)))
+    ratios["any"] = [pair for rows in ratios.values() for pair in rows]
     found = []
     for runtime, rows in sorted(ratios.items()):
         if len(rows) >= FEW:

@@ -71,11 +71,9 @@ def fitted_constant(name: str, runtimes: tuple[str, ...], backend: str) -> Quant
 def memory_band(runtime: str, backend: str = "") -> tuple[float, float]:
     """Multipliers (p10, p90) on the estimated parts of this runtime's memory; weights and cache are exact and take none.
 
-    A runtime without points takes the widest band that was seen. `backend` is accepted for callers that know it; the points
-    do not suffice to tell back ends apart.
+    A runtime without points takes that of all points together. `backend` is accepted for callers that know it; the points do
+    not suffice to tell back ends apart.
     """
-    bands = fitted().bands
-    own = [band for band in bands if band.runtime == runtime]
-    if own:
-        return own[0].low, own[0].high
-    return (min((b.low for b in bands), default=0.5), max((b.high for b in bands), default=2.0))
+    bands = {band.runtime: band for band in fitted().bands}
+    found = bands.get(runtime) or bands.get("any")
+    return (found.low, found.high) if found else (0.5, 2.0)
