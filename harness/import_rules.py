@@ -159,6 +159,8 @@ UNFIT = (
           lambda row: row["source"] == "inferencex_experimental" and _number(row, "prompt_tokens") >= 8000),
     Unfit("ten to fifty times below the roofline: an early multi-GPU build with a batch of 64", "measured",
           _is("argonne_llm_inference_bench", runtime="(?i)llama", notes="layer-split multi-GPU")),
+    Unfit("the card ran in a slow power state (58 W on average), as its rates show", "measured",
+          lambda row: "slow GPU state" in str(row.get("raw_notes"))),
     Unfit("repeats of one condition differ by 2 to 5 times", "measured", _is("KrisDcosta/edge-llm-bench", cpu_name="Apple M4")),
     Unfit("five to nine times below the roofline: the blank precision is not BF16, or the run is another", "measured",
           _is("nvidia_aiconfigurator_gap_analysis", gpu_name="GB200", model_id="Qwen3-32B", raw_notes="precision blank")),
