@@ -61,8 +61,9 @@ def rows_table(rows: int, seed: int = 0) -> pd.DataFrame:
     shares = rng.dirichlet([4, 1.5, 0.3, 1, 0.3, 0.2, 1, 0.3], rows)
     measured = np.exp(rng.normal(4.0, 1.2, rows))
     source = pick([f"lab-{n}" for n in range(10)])
-    runtime = np.where(server, pick(["vllm", "sglang", "tensorrt-llm"]), pick(["llama.cpp", "ollama", "mlx"]))
-    quant = pick(["Q4_K_M", "Q8_0", "BF16", "FP8", "AWQ"])
+    runtime = np.where(server, pick(["vllm", "sglang", "tensorrt-llm"]), pick(["llama.cpp", "ollama", "ik_llama.cpp"]))
+    quant = np.where(server, pick(["BF16", "FP8", "AWQ"]), pick(["Q4_K_M", "Q8_0"]))
+    backend = pd.Series(classes).map({"apple": "metal", "cpu": "cpu", "AMD datacenter": "rocm", "AMD consumer": "rocm"}).fillna("cuda")
     found = pd.DataFrame(
         {
             "row": np.arange(rows),
@@ -81,7 +82,7 @@ def rows_table(rows: int, seed: int = 0) -> pd.DataFrame:
             "device_class": classes,
             "device_count": pick([1, 1, 1, 2, 4, 8]).astype(int),
             "runtime": runtime,
-            "backend": np.where(classes == "apple", "metal", "cuda"),
+            "backend": backend,
             "quant": quant,
             "kernel_class": np.where(np.isin(quant, ["BF16", "FP8"]), "dense", "dequantised"),
             "arrival": np.where(server, "closed", "static"),

@@ -72,7 +72,7 @@ def test_filters_come_from_the_address() -> None:
 
 def test_filters_that_leave_nothing_are_no_failure() -> None:
     for part in PARTS:
-        page = opened(judged_view=part, judged_metric="TTFT", judged_runtime="mlx")
+        page = opened(judged_view=part, judged_metric="TTFT", judged_runtime="ollama")
         assert page.title
 
 
