@@ -10,6 +10,7 @@ from core.ir import ModelIR
 from core.quantity import Quantity, value
 from core.scenario import Scenario
 
+Level = Literal["seen", "near", "far"]
 Feasibility = Literal["in_vram", "with_offload", "insufficient_memory"]
 
 # What holds a phase back, in the order in which pages list them.
@@ -119,6 +120,14 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
+class Support:
+    """How much of a scenario the measured runs know: "seen", "near" or "far", as a whole and by kind of thing."""
+
+    level: Level
+    by: Mapping[str, Level]  # "device", "model", "runtime", "quant", "load"
+
+
+@dataclass(frozen=True, slots=True)
 class Estimate:
     """Everything there is to say about one scenario. Metrics in base units (s, tok/s, bytes, W, J, USD); NaN means unknown."""
 
@@ -140,6 +149,10 @@ class Estimate:
     money: Mapping[str, Any]  # "usd_per_h" (USD/s inside), "usd_per_million", "usd_per_month"
     label: str = LABEL
     notes: tuple[str, ...] = field(default_factory=tuple)
+    # With a correction: metric → (p10, p90) in base units around the p50 that `metrics` holds; what the runs know; its version.
+    bands: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    support: Support | None = None
+    version: str | None = None
 
     @property
     def runs(self) -> bool:

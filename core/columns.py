@@ -210,6 +210,7 @@ def _flags(setting: Setting) -> dict[str, float]:
         )
         or (runtime.activations == "whole_prompt" and setting.scenario.workload.arrival == "static"),
         "sequences_given": deploy.max_sequences is not None,
+        "ran": setting.ran,
     }
     return {name: float(flag) for name, flag in flags.items()}
 

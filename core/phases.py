@@ -60,6 +60,8 @@ from core.memory import Fit, pick, solved
 from core.plan import BlockShare, Plan
 from core.quantity import Quantity, leaf, total, value
 
+OFFLOADED = " (host)"  # ends the name of an operation on weights or cache in host memory
+
 
 @dataclass(slots=True)
 class Work:
@@ -156,7 +158,7 @@ class _Times:
         copied = _scalar((np.asarray(value(self.tokens)) >= value(c.stream_tokens)).astype(float))
         for kind, part in (("pcie", pick(copied, time, 0.0)), ("host_memory", pick(copied, 0.0, time))):
             if np.any(np.asarray(value(part)) != 0):
-                self.ops.append(self.op(f"{name} (host)", block, 0.0, 0.0, 0.0, part, part, part, kind))
+                self.ops.append(self.op(f"{name}{OFFLOADED}", block, 0.0, 0.0, 0.0, part, part, part, kind))
 
     def op(self, name: str, block: BlockShare | None, layers: float, flop: Any, read: Any, compute: Any, memory: Any, time: Any,
            kind: str, message: Any = 0.0) -> Op:  # fmt: skip
@@ -206,7 +208,7 @@ class _Times:
             )
             if _any(value(away)):
                 time = portion(time=on_host, share=away, named="attention on the CPU")
-                self.ops.append(self.op("attention (host)", b, 0.0, 0.0, 0.0, time, time, time, "host_memory"))
+                self.ops.append(self.op(f"attention{OFFLOADED}", b, 0.0, 0.0, 0.0, time, time, time, "host_memory"))
         else:
             self.ops.append(self.op("attention", b, b.count, flop, read, compute, memory, on_device, "kv_bandwidth"))
 

@@ -388,8 +388,21 @@ def _layout(cell: _Cells, hints: Hints, knobs: dict[str, Any], engine: Runtime, 
         assumed.append(f"{count} devices hold {copies} copies of this layout")
         knobs["concurrency"] = max(1, round(knobs["concurrency"] / copies))
         knobs["count"] = needed
-    knobs.update(tp=tensors, pp=pipes, dp=data if data > 1 else None, ep=given["ep"])
+    experts = given["ep"]
+    if data > 1 and not experts and not _holds(knobs["model"], knobs["quant"], knobs["device"], tensors * pipes):
+        experts = tensors * data
+        assumed.append("a replica alone would not hold the model: its experts are spread over the replicas")
+    knobs.update(tp=tensors, pp=pipes, dp=data if data > 1 else None, ep=experts)
     return max(1, copies)
+
+
+def _holds(model: str, quant: str | None, device_id: str, cards: int) -> bool:
+    """Whether so many cards hold a mixture's weights; dense models and unknown cards are taken as held."""
+    geometry, card = ir(model), devices()[device_id]
+    if card.memory_gb is None or all(block.mlp.kind != "moe" for block in geometry.blocks):
+        return True
+    need = weight_table(geometry, quant).bytes if quant else geometry.parameters * 2.0
+    return need <= cards * card.usable_memory().value
 
 
 @functools.lru_cache(maxsize=4096)

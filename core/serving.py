@@ -83,7 +83,10 @@ class _Load:
 def _load(c: Columns, fit: Fit, arrival: Arrival) -> _Load:
     new = np.maximum(value(c.prompt) - value(c.cached), 1)
     users = np.maximum(value(c.users) / value(c.dp), 1.0)
-    cap = np.maximum(np.minimum(np.where(np.isnan(value(fit.slots)), np.inf, value(fit.slots)), value(fit.batch_cap)), 1.0)
+    slots = np.where(np.isnan(value(fit.slots)), np.inf, value(fit.slots))
+    cap = np.maximum(np.minimum(slots, value(fit.batch_cap)), 1.0)
+    if arrival == "closed":  # whoever measured it set the engine up so that it held the users
+        cap = np.where(np.asarray(c.ran) > 0, np.maximum(cap, np.minimum(users, slots)), cap)
     cap = np.where(np.asarray(c.pooled) > 0, cap, np.maximum(np.where(np.isnan(fit.slots), users, fit.slots), 1.0))
     if arrival == "saturated":
         users = np.minimum(np.maximum(users, 1e5), cap)

@@ -28,6 +28,7 @@ class Setting:
     quant: QuantScheme
     kv: KvDtype
     notes: tuple[str, ...] = ()
+    ran: bool = False  # a run that took place: it held its users, whatever the catalog thinks
 
     @property
     def on_cpu(self) -> bool:
@@ -84,7 +85,7 @@ def settle(scenario: Scenario, *, strict: bool = True) -> Setting:
     if cpu_name is None and scenario.system.profile:
         cpu_name = hardware.system(scenario.system.profile).cpu
     cpu = hardware.device(cpu_name) if cpu_name else None
-    return Setting(scenario, ir, device, cpu, runtime, engine, backend, quant, kv, tuple(notes))
+    return Setting(scenario, ir, device, cpu, runtime, engine, backend, quant, kv, tuple(notes), not strict)
 
 
 def quant_of(scenario: Scenario) -> QuantScheme | None:
