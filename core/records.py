@@ -135,7 +135,10 @@ class RunRecord(BaseModel):
     stddev_rel: Positive = None  # relative spread of the run's own repeats
 
     # A point of memory
-    memory_kind: Literal["", "weights_buffer", "kv_buffer", "compute_buffer", "process_peak", "total_reserved", "ram_peak"] = ""
+    memory_kind: Annotated[
+        Literal["", "weights_buffer", "kv_buffer", "compute_buffer", "process_peak", "total_reserved", "ram_peak"],
+        BeforeValidator(_text),
+    ] = ""
     memory_gib: Positive = None
 
     def model_post_init(self, _: Any) -> None:

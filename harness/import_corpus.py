@@ -1,7 +1,8 @@
 """Imports tables of public runs into data/runs: `python -m harness.import_corpus FOLDER … [--out data/runs]`.
 
 A FOLDER holds runs*.csv.gz (columns of core.runs with source, licence and notes) or memory_runs.csv.gz. Each source has a
-folder under `--out` with a source.toml; rows of a source without one are left out. Reruns write the same bytes.
+folder under `--out` with a source.toml; rows of a source without one are left out. Reruns write the same bytes. After a
+change of the catalog, the same command without a FOLDER brings the names of the records up to date.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from core.catalog.files import DATA
 from core.errors import RoofcastError, RunError
 from core.predict import write_whole
@@ -29,6 +32,7 @@ from harness.import_roof import beyond_datasheet, held_against_memory
 from harness.import_rules import cleaned, dropped, facts, unfit
 
 REPORT = "IMPORT.md"
+UNRESOLVED = "not one scenario: a name or a layout that the catalog does not know"
 TABLES = ("runs*.csv.gz", "memory_runs.csv.gz")
 
 
@@ -64,7 +68,7 @@ def record_of(row: dict[str, Any], slug: str, source: RunSource, account: Accoun
     row = held_against_memory(row)
     reason = unfit({**row, "raw_notes": raw_notes}) or beyond_datasheet(row)
     if not names["scenario_id"]:
-        reason = reason or "not one scenario: a name or a layout that the catalog does not know"
+        reason = reason or UNRESOLVED
         account.unresolved[names.pop("why")] += 1
     names.pop("why", None)
     if reason:
@@ -120,6 +124,32 @@ def imported(folders: list[Path], sources: dict[str, RunSource], account: Accoun
     return found
 
 
+def resolved_again(record: RunRecord) -> RunRecord:
+    """A record with the names of today's catalog. What it is called and what it measured stay as they are."""
+    if record.memory_kind:
+        return record
+    row = record.model_dump()
+    names = identified(row)
+    names.pop("why", None)
+    reason = record.fit_reason
+    if not names["scenario_id"]:
+        reason = reason or UNRESOLVED
+    elif reason == UNRESOLVED:
+        reason = beyond_datasheet(row)
+    return record.model_copy(update={**names, "fit": not reason, "fit_reason": reason})
+
+
+def resolve_again(out: Path) -> int:
+    """Writes every runs.parquet under `out` with the catalog's names of today; returns how many records changed."""
+    changed = 0
+    for path in sorted(out.glob("*/runs.parquet")):
+        records = [read_record({str(name): cell for name, cell in row.items()}) for row in pd.read_parquet(path).to_dict("records")]
+        found = [resolved_again(record) for record in records]
+        changed += sum(new != old for new, old in zip(found, records, strict=True))
+        write_records(path, found)
+    return changed
+
+
 def report(account: Account) -> str:
     """The account as Markdown: what was read, left out, cleaned, merged and not fitted, and why."""
 
@@ -152,11 +182,19 @@ def report(account: Account) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m harness.import_corpus", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("folder", type=Path, nargs="+", help="folder of runs*.csv.gz or memory_runs.csv.gz")
+    parser.add_argument(
+        "folder",
+        type=Path,
+        nargs="*",
+        help="folder of runs*.csv.gz or memory_runs.csv.gz; without one, shipped records get the catalog's names of today",
+    )
     parser.add_argument("--out", type=Path, default=DATA / "runs", help="folder of sources (default: %(default)s)")
     asked = parser.parse_args(arguments)
     account = Account()
     try:
+        if not asked.folder:
+            print(f"{resolve_again(asked.out):,} records have other names than before.")
+            return 0
         found = imported(asked.folder, read_sources(asked.out), account)
         for slug, records in sorted(found.items()):
             for name, part in (("runs", [r for r in records if not r.memory_kind]), ("memory", [r for r in records if r.memory_kind])):

@@ -194,7 +194,7 @@ def test_no_sentence_of_others_is_shipped(shipped):
 
 
 def test_resolved_names_are_those_of_today(shipped):
-    """The columns that hold the catalog's ids follow the catalog: after a change of it the import is run again."""
+    """The columns that hold the catalog's ids follow the catalog; after a change of it: python -m harness.import_corpus."""
     from core.scenario_id import NAMES, identified
 
     table = runs_table(shipped).sample(400, random_state=3)

@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from core.corpus import open_corpus, runs_table
 from core.errors import RoofcastError
 from core.memory_check import point_of
 from core.records import read_record
+from core.run_files import write_records
 from core.run_notes import plain_notes, plain_version, read_hints
 from core.runs import INPUT_COLUMNS, METRIC_COLUMNS, read_run
 from core.validate import excluded, excluded_metrics
@@ -270,6 +272,19 @@ def test_reruns_write_the_same_bytes(tmp_path):
         assert main([str(folder), "--out", str(out)]) == 0
         files[turn] = {path.name: path.read_bytes() for path in out.rglob("*.parquet")}
     assert files[0] and files[0] == files[1]
+
+
+def test_names_follow_the_catalog_and_nothing_else_does(tmp_path):
+    out = out_of(tmp_path / "out")
+    main(
+        [str(folder_of(tmp_path / "in", [row(), row(model_id="no such model", model_name_raw="", decode_toks_sec="7")])), "--out", str(out)]
+    )
+    path = out / "ours" / "runs.parquet"
+    before = path.read_bytes()
+    records = [read_record(cells) for cells in pd.read_parquet(path).to_dict("records")]
+    write_records(path, [r.model_copy(update={"model": "of yesterday", "scenario_id": ""}) for r in records])
+    assert main(["--out", str(out)]) == 0
+    assert path.read_bytes() == before
 
 
 def test_a_source_without_a_description_is_left_out_and_said(tmp_path):
