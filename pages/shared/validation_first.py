@@ -19,10 +19,12 @@ _STYLE = """
 .aims td { padding: 0.45rem 0.6rem; border-top: 1px solid color-mix(in srgb, currentColor 18%, transparent); vertical-align: top; }
 .aims td:first-child { font-weight: 600; }
 .aims b { font-size: 1.2rem; font-variant-numeric: tabular-nums; }
+.aims b, .aims .mark { white-space: nowrap; }
 .aims .mark { font-weight: 700; }
 .aims .met { color: light-dark(#00704f, #2FBF97); }
 .aims .missed { color: light-dark(#b04a00, #F0804A); }
-.aims small { display: block; opacity: 0.75; font-size: 0.78rem; line-height: 1.35; font-variant-numeric: tabular-nums; }
+.aims small { display: block; opacity: 0.75; font-size: 0.78rem; line-height: 1.35; white-space: nowrap;
+  font-variant-numeric: tabular-nums; }
 </style>
 """
 _COLUMNS = ("configuration", "model", "device", "source")
@@ -81,6 +83,6 @@ def _aim(cell: Mapping[str, Any] | None) -> str:
     mark = '<span class="mark met">✓ met</span>' if cell["met"] else '<span class="mark missed">✗ missed</span>'
     return (
         f"<td><b>{report.share(cell['median'])}</b> {mark}"
-        f"<small>mean {report.share(cell['mean'])} · target {cell['target_median']:g} and {cell['target_mean']:g} %</small>"
+        f"<small>mean {report.share(cell['mean'])} · target {cell['target_median']:g}, {cell['target_mean']:g} %</small>"
         f"<small>before {report.share(cell['before_median'])} · {cell['n']:,} numbers</small></td>"
     )

@@ -41,8 +41,8 @@ def worst(scores: Scores, choice: Choice) -> None:
                 "median": number("Median error, %", format="%.0f"),
                 "bias": number("Bias (ln)", format="%+.2f", help="ln(predicted / measured), median; above 0: predicted too high."),
                 "cause": st.column_config.TextColumn("The term", width="large"),
-                "removed": number("Error removed by a term, %", format="%.0f"),
-                "removed_all": number("by one factor, %", format="%.0f"),
+                "removed": number("Term removes, %", format="%.0f", help="Share of the error that goes when the term is freed."),
+                "removed_all": number("One factor, %", format="%.0f", help="Share that goes when everything is scaled alike."),
                 "covered": number("Inside p10–p90, %", format="%.0f"),
             },
         )  # fmt: skip
