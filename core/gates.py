@@ -16,9 +16,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from core.catalog.files import DATA
 from core.errors import CatalogError, RunError
 from core.predict import write_whole
-from core.scores import DATA, Choice, Scores
+from core.scores import Choice, Scores
 
 GATES = DATA / "catalog" / "gates.toml"
 THRESHOLDS = DATA / "fitted" / "thresholds.json"

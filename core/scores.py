@@ -19,14 +19,14 @@ import duckdb
 import pandas as pd
 
 from core import scores_sql as sql
+from core.catalog.files import DATA
+from core.corpus import SHIPPED, Corpus, open_corpus
 from core.errors import RoofcastError, RunError
 from core.runs import read_run
 from core.scenario import from_flat
 
-DATA = Path(__file__).resolve().parents[1] / "data"
 FOLDER = DATA / "fitted" / "validation"
 VERSIONS = DATA / "fitted" / "versions"
-RUNS = DATA / "runs"
 
 # From easy to hard. The first is no honest split: near neighbours of a row stay in the fit.
 SPLITS = ("row", "configuration", "model", "device", "device family", "source", "time")
@@ -222,7 +222,7 @@ def versions(folder: Path = VERSIONS) -> list[Row]:
     return sorted((line for line in found if line), key=lambda line: str(line.get("date", "")))
 
 
-def query_of(run: Mapping[str, Any], runs: Path = RUNS) -> str:
+def query_of(run: Mapping[str, Any], runs: Path = SHIPPED) -> str:
     """The address (URL query) of the estimate of a judged run's scenario.
 
     The run's own record says it exactly; where the record is not shipped, what the score file tells of it must do.
@@ -239,19 +239,17 @@ def query_of(run: Mapping[str, Any], runs: Path = RUNS) -> str:
 
 
 def _record(run_id: str, runs: Path) -> Row | None:
-    if not any(runs.glob("*/runs.parquet")):
-        return None
-    with duckdb.connect() as con:
-        try:
-            files = con.read_parquet(str(runs / "*" / "runs.parquet"), union_by_name=True)
-            match = duckdb.ColumnExpression("run_id") == duckdb.ConstantExpression(run_id)
-            found = files.filter(match).limit(1).df().to_dict("records")
-        except duckdb.Error as error:
-            raise RunError(f"The shipped runs cannot be read ({str(error).splitlines()[0]}).") from error
+    with _corpus(runs).cursor() as cursor:
+        found = cursor.execute("SELECT * FROM records WHERE run_id = $run_id", {"run_id": run_id}).df().to_dict("records")
     return {str(key): item for key, item in found[0].items()} if found else None
 
 
-def link_or_reason(run: Mapping[str, Any], runs: Path = RUNS) -> tuple[str, str]:
+@functools.lru_cache(maxsize=2)
+def _corpus(runs: Path) -> Corpus:
+    return open_corpus((runs,))
+
+
+def link_or_reason(run: Mapping[str, Any], runs: Path = SHIPPED) -> tuple[str, str]:
     """(query, "") or ("", the sentence that says why the run has no estimate to show)."""
     try:
         return query_of(run, runs), ""
