@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 from streamlit.testing.v1 import AppTest
+
+from core.scenario import Scenario, System, Workload
 
 FRAME = str(Path(__file__).resolve().parents[1] / "pages" / "frame.py")
 
@@ -68,6 +71,23 @@ def test_open_loop() -> None:
     assert sentence(page)
 
 
+def test_a_link_to_a_measured_run_is_exact() -> None:
+    """Versions, threads and the kind of load are part of a run's scenario, though the form asks for few of them."""
+    asked = Scenario(model="Qwen/Qwen3-8B", system=System(device="h100-sxm5-80gb"), runtime="vllm", runtime_version="0.6.3",
+                     runtime_date="2024-10", workload=Workload(arrival="static", concurrency=8))  # fmt: skip
+    page = opened(**dict(parse_qsl(asked.to_query())))
+    assert not notices(page)
+    assert page.segmented_control("arrival").value == "static"
+    assert any("runtime version 0.6.3" in caption.value.replace("\\", "") for caption in page.sidebar.caption)
+    page.button("drop-linked").click().run()
+    assert not any("runtime version" in caption.value for caption in page.sidebar.caption)
+
+
+def test_as_many_as_fit_asks_for_no_users() -> None:
+    page = opened(runtime="vLLM", device="h100-sxm5-80gb", arrival="saturated")
+    assert sentence(page) and "concurrency" not in [number.key for number in page.number_input]
+
+
 def test_not_fitting_is_an_answer() -> None:
     page = opened(model="Llama-3.3-70B-Instruct", device="RTX 4090", runtime="vllm", quant="FP8")
     assert "does not fit one RTX 4090" in sentence(page)
@@ -127,9 +147,7 @@ def test_number_explains_itself() -> None:
     assert not page.exception
 
 
-@pytest.mark.parametrize(
-    "view", ["Users and context", "Roofline", "Memory", "Assumptions", "Run it", "Cost and energy", "Preview"]
-)
+@pytest.mark.parametrize("view", ["Users and context", "Roofline", "Memory", "Assumptions", "Run it", "Cost and energy", "Preview"])
 @pytest.mark.parametrize("device", ["RTX 4090", "Raspberry Pi 5 8GB", "Apple M4 Max"])
 def test_every_part_opens(view: str, device: str) -> None:
     page = opened(view=view, device=device, model="Qwen3-8B")

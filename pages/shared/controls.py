@@ -15,7 +15,7 @@ from pages.shared import knobs
 from pages.shared.knobs import Knob
 from pages.shared.words import ABOUT, escape
 
-ARRIVALS = {"closed": "Users at once", "open": "Requests/s"}
+ARRIVALS = {"closed": "Users at once", "open": "Requests/s", "static": "One batch", "saturated": "As many as fit"}
 SPLITS = {AUTO: "auto", "layer": "by layer", "tensor": "within layers"}
 
 
@@ -31,6 +31,7 @@ def scenario_controls() -> Scenario:
         _runtime(given)
         _load(given)
         _advanced(given)
+        given |= _linked()
     return from_flat({key: item for key, item in given.items() if item not in (AUTO, CUSTOM)})
 
 
@@ -67,7 +68,7 @@ def _exact_link(asked: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     kept: dict[str, str] = {}
     notices: list[str] = []
     runtime = choices.RUNTIME
-    known = {*knobs.LISTS, *knobs.SWITCHES, *knobs.NUMBERS, knobs.VIEW}
+    known = {*knobs.LISTS, *knobs.SWITCHES, *knobs.NUMBERS, *knobs.LINK_ONLY, knobs.VIEW}
     for key in sorted(asked, key=lambda k: k != "runtime"):
         text = asked[key]
         if key not in known:
@@ -97,6 +98,18 @@ def _exact(key: str, text: str, runtime: str) -> str:
         return ""
     item = choices.exact(key, text, runtime)
     return str(item).lower() if isinstance(item, bool) else f"{item}"
+
+
+def _linked() -> dict[str, Any]:
+    """What only a link can set, told below the form. It stays in the address until it is dropped."""
+    found = {key: text for key, text in st.query_params.to_dict().items() if key in knobs.LINK_ONLY}
+    if found:
+        st.caption("From the link: " + escape("; ".join(f"{key.replace('_', ' ')} {text}" for key, text in found.items())) + ".")
+        if st.button("Drop these", key="drop-linked"):
+            for key in found:
+                del st.query_params[key]
+            st.rerun()
+    return found
 
 
 # ---------------------------------------------------------------- controls
@@ -210,13 +223,14 @@ def _load(given: dict[str, Any]) -> None:
         format_func=ARRIVALS.__getitem__,
         key="arrival",
         bind="query-params",
-        help="A fixed number of users who each wait for their answer, or requests that keep arriving.",
+        help="Users who each wait for their answer; requests that keep arriving; one batch that starts and ends together; or as many "
+        "sequences as memory holds, with no end of requests.",
     )
     given["arrival"] = arrival or "closed"
     if given["arrival"] == "open":
         _number(knobs.RATE, given)
         given["request_rate_per_s"] = given["request_rate_per_s"] or knobs.RATE.default
-    else:
+    elif given["arrival"] != "saturated":
         _number(knobs.USERS, given)
 
 
