@@ -8,7 +8,7 @@ from typing import Any
 
 from core.catalog import hardware, models, quants, runtimes
 from core.errors import RoofcastError, ScenarioError
-from core.scenario import from_flat
+from core.scenario import MAX_TOKENS, from_flat
 
 AUTO = "auto"
 CUSTOM = "Your own"
@@ -148,7 +148,7 @@ def exact(knob: str, text: str, runtime: str = RUNTIME) -> Any:
         return text if text in kv_names(runtime) else quants.kv_dtype(text).id
     if text == AUTO:
         return AUTO
-    checked = from_flat({"model": "m", "device": "d", knob: text})
+    checked = from_flat({"model": "m", "device": "d", "prompt_tokens": MAX_TOKENS, knob: text})  # a prompt longer than any cached part
     for part in (checked.system, checked.deployment, checked.workload, checked.costs, checked):
         if knob in type(part).model_fields:
             return getattr(part, knob)
