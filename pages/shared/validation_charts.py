@@ -153,15 +153,21 @@ def histogram(rows: Rows, *, key: str) -> None:
     st.altair_chart(alt.layer(bars, chance).properties(height=260), width="stretch", key=key, alt="Coverage of each group")
 
 
+def _by_runs(data: pd.DataFrame, column: str) -> list[str]:
+    names = list(data.groupby(column)["runs"].sum().sort_values(ascending=False).index)
+    return sorted(names, key=lambda name: name.startswith("all other "))
+
+
 def corpus_map(rows: Rows, *, key: str) -> None:
-    """Runs by model and device."""
+    """Runs by model and device, the most measured first and what stands together last."""
     data = pd.DataFrame(rows)
+    models, devices = _by_runs(data, "model"), _by_runs(data, "device")
     chart = (
         alt.Chart(data)
         .mark_rect()
         .encode(
-            x=alt.X("device:N", title=None, sort="-color", axis=alt.Axis(labelAngle=-60, labelLimit=130, labelOverlap=False)),
-            y=alt.Y("model:N", title=None, sort="-color", axis=alt.Axis(labelLimit=190, labelOverlap=False, ticks=False, domain=False)),
+            x=alt.X("device:N", title=None, sort=devices, axis=alt.Axis(labelAngle=-60, labelLimit=130, labelOverlap=False)),
+            y=alt.Y("model:N", title=None, sort=models, axis=alt.Axis(labelLimit=190, labelOverlap=False, ticks=False, domain=False)),
             color=alt.Color("runs:Q", title="runs", scale=alt.Scale(type="log"), legend=alt.Legend(orient="top", format="~s", tickCount=4)),
             tooltip=["model:N", "device:N", alt.Tooltip("runs:Q", title="Runs", format=",")],
         )
