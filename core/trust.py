@@ -1,0 +1,97 @@
+"""What to trust of an answer: measured, interpolated or unmeasured, for speed, tail and memory.
+
+The rules follow what the corpus holds, not what an estimate would like: no usable run has a 95th percentile of TTFT or
+latency, none an open loop's latencies, and runs with weights in host memory are few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from core.answer import Estimate, Memory
+from core.evidence import ALIKE, NearRun
+from core.quantity import Quantity
+from core.units import show
+
+Word = Literal["measured", "interpolated", "unmeasured"]
+SPEEDS = ("decode_rate", "tpot", "output_rate", "prefill_rate", "ttft")  # of which a run must have one to speak of speed
+UNITS = {"decode_rate": "tok/s", "tpot": "s", "output_rate": "tok/s", "prefill_rate": "tok/s", "ttft": "s", "latency": "s",
+         "total_rate": "tok/s", "memory_peak": "B", "power": "W"}  # fmt: skip
+NAMES = {"decode_rate": "decode", "tpot": "TPOT", "output_rate": "output of all", "prefill_rate": "prefill", "ttft": "TTFT",
+         "latency": "whole answer", "memory_peak": "memory", "power": "power"}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """One word and one sentence."""
+
+    word: Word
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What to trust of one answer."""
+
+    speed: Trusted
+    tail: Trusted
+    memory: Trusted
+
+
+def what_to_trust(answer: Estimate, near: Sequence[NearRun]) -> Trust:
+    """Judges an answer by its support and the measured runs nearest to it."""
+    own = [run for run in near if run.same_configuration and run.distance <= ALIKE]
+    return Trust(_speed(answer, own), _tail(answer), _memory(answer, own))
+
+
+def _speed(answer: Estimate, own: Sequence[NearRun]) -> Trusted:
+    for run in own:
+        metric = next((name for name in SPEEDS if name in run.measured), None)
+        if metric:
+            amount = show(run.measured[metric], UNITS[metric])
+            return Trusted(
+                "measured", f"This very configuration was measured at nearly this load: {NAMES[metric]} {amount} ({run.source})."
+            )
+    if answer.feasibility == "with_offload":
+        return Trusted("unmeasured", "Runs with weights in host memory are too few: this speed comes from the engine model.")
+    if answer.support is None:
+        return Trusted(
+            "unmeasured", "No run of this configuration, and no measured correction: computed from datasheets and the engine model."
+        )
+    unseen = [name for name, level in answer.support.by.items() if level != "seen"]
+    if answer.support.level == "far":
+        far = [name for name, level in answer.support.by.items() if level == "far"]
+        return Trusted("unmeasured", f"Far from every measured run ({', '.join(far)}): it rests on the physics alone.")
+    if unseen:
+        return Trusted("interpolated", f"Between measured runs: {', '.join(unseen)} not seen, but something near.")
+    return Trusted("interpolated", "Between measured runs: each part was seen, this combination and load were not.")
+
+
+def _tail(answer: Estimate) -> Trusted:
+    if answer.scenario.workload.arrival == "open":
+        text = "No usable run measured waiting or latency under an open load: queue and tail come from the engine model."
+    else:
+        text = "No usable run measured 95th percentiles of TTFT or latency: tails come from the engine model."
+    return Trusted("unmeasured", text)
+
+
+def _memory(answer: Estimate, own: Sequence[NearRun]) -> Trusted:
+    for run in own:
+        if "memory_peak" in run.measured:
+            return Trusted(
+                "measured", f"A run of this very configuration peaked at {show(run.measured['memory_peak'], 'B')} ({run.source})."
+            )
+    if answer.feasibility == "with_offload":
+        text = "Weights and KV cache are counted exactly; what goes to host memory comes from the engine model."
+        return Trusted("unmeasured", text)
+    if _fitted(answer.device):
+        text = "Weights and KV cache are counted exactly; buffers were fitted to measured peaks of this runtime."
+        return Trusted("interpolated", text)
+    return Trusted("unmeasured", "Weights and KV cache are counted exactly; nobody's measured peaks stand behind the buffers.")
+
+
+def _fitted(memory: Memory) -> bool:
+    """Whether a part of the peak rests on measured peaks."""
+    return isinstance(memory.peak, Quantity) and any(leaf.kind in ("fitted", "measured") for leaf in memory.peak.leaves())
