@@ -78,8 +78,8 @@ def explained_slices(scores: Scores, choice: Choice, n: int = 10, least: int = 2
         freed = free_terms(rows, line["metric"])
         best = freed[0] if freed else None
         found = {key: getattr(best, key, None) for key in ("term", "factor", "before", "after", "removed")}
-        removed_all = free_all(rows, line["metric"]).removed if best else None
-        lines.append({**line, **found, "removed_all": removed_all, "cause": cause(best)})
+        every = free_all(rows, line["metric"]) if best else None
+        lines.append({**line, **found, "removed_all": every.removed if every else None, "cause": cause(best, every)})
     return lines
 
 
@@ -88,11 +88,16 @@ def slice_choice(choice: Choice, line: dict[str, Any]) -> Choice:
     return choice.with_(**{key: [line[key]] for key in ("metric", "source", "runtime", "device_class")})
 
 
-def cause(freed: Freed | None) -> str:
-    """What the freed term says, in words."""
-    if freed is None:
+def cause(best: Freed | None, every: Freed | None) -> str:
+    """What explains a slice, in words: the best term, unless one factor on everything removes more."""
+    if best is None or every is None:
         return "not made of a step's time"
-    if freed.removed < 0.1:
-        return f"no single term (best: {NAMES[freed.term]})"
-    size = f"{freed.factor:.2g} times" if freed.factor >= 1 else f"1/{1 / freed.factor:.2g} of"
-    return f"{NAMES[freed.term]}: {size} what was estimated"
+    if max(best.removed, every.removed) < 0.1:
+        return f"nothing found (best: {NAMES[best.term]})"
+    if every.removed > best.removed:
+        return f"everything alike: {_times(every.factor)} what was estimated (best term: {NAMES[best.term]})"
+    return f"{NAMES[best.term]}: {_times(best.factor)} what was estimated"
+
+
+def _times(factor: float) -> str:
+    return f"{factor:.2g} times" if factor >= 1 else f"1/{1 / factor:.2g} of"

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from core import coverage, terms
 from core.errors import RunError
+from core.records import read_record
 from core.scenario import from_query
 from core.scores import SLICES, Choice, Scores, link_or_reason, scores, versions
 
@@ -132,13 +133,12 @@ def test_a_run_and_the_way_to_its_estimate(found: Scores, tmp_path: Path) -> Non
 
 
 def test_the_record_of_a_run_goes_before_what_the_scores_tell(found: Scores, tmp_path: Path) -> None:
-    run = found.run(7)
-    (tmp_path / "lab").mkdir()
-    record = {"run_id": run["run_id"], "model_id": "Qwen/Qwen3-8B", "runtime": "vllm", "gpu_name": "RTX 4090", "gpu_count": 2.0,
-              "concurrency": 3.0, "load_kind": "concurrency", "prompt_tokens": 700.0, "output_tokens": 70.0}  # fmt: skip
-    with duckdb.connect() as con:
-        con.from_df(pd.DataFrame([record])).write_parquet(str(tmp_path / "lab" / "runs.parquet"))
-    asked = from_query(link_or_reason(run, tmp_path)[0])
+    record = read_record({"source": "lab", "model_id": "Qwen/Qwen3-8B", "runtime": "vllm", "gpu_name": "RTX 4090", "gpu_count": 2,
+                          "concurrency": 3, "load_kind": "concurrency", "prompt_tokens": 700, "output_tokens": 70})  # fmt: skip
+    (tmp_path / "runs.jsonl").write_text(record.model_dump_json() + "\n")
+    query, reason = link_or_reason({**found.run(7), "run_id": record.run_id}, tmp_path)
+    asked = from_query(query)
+    assert not reason
     assert (asked.model, asked.workload.prompt_tokens, asked.system.count) == ("Qwen/Qwen3-8B", 700, 2)
 
 
@@ -238,6 +238,13 @@ def test_freeing_a_term_never_adds_error(cells: list[tuple[float, float]], metri
     rows["share_kv"] = [c[1] for c in cells]
     for freed in terms.free_terms(rows, metric):
         assert freed.term == "kv" and freed.after <= freed.before
+
+
+def test_a_term_that_does_no_better_than_a_bias_is_not_named() -> None:
+    term, every = terms.Freed("kv", 3.0, 0.5, 0.3), terms.Freed("all", 0.5, 0.5, 0.1)
+    assert terms.cause(term, every).startswith("everything alike: 1/2 of what was estimated")
+    assert terms.cause(terms.Freed("kv", 3.0, 0.5, 0.05), every) == "reading the KV cache: 3 times what was estimated"
+    assert terms.cause(terms.Freed("kv", 1.0, 0.5, 0.49), terms.Freed("all", 1.0, 0.5, 0.5)).startswith("nothing found")
 
 
 def test_memory_is_not_made_of_time(found: Scores) -> None:

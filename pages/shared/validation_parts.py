@@ -19,8 +19,8 @@ def worst(scores: Scores, choice: Choice) -> None:
     st.subheader("Where it is most wrong", anchor=False)
     st.caption(
         "Slices of at least 20 judged numbers, by the factor they are off. Each term of the step's time was freed alone, and the one that "
-        "removes most of the error is named; “one factor” is what scaling everything would remove: a term that does no better is "
-        "only a bias. Choose a slice to see its runs."
+        "removes most of the error is named, unless scaling everything by one factor removes more: then it is a plain bias. "
+        "Choose a slice to see its runs."
     )
     lines = terms.explained_slices(scores, choice)
     if not lines:
