@@ -20,7 +20,7 @@ from core.estimate import metrics_from
 from core.memory import Fit
 from core.phases import OFFLOADED
 from core.plan import Plan
-from core.scenario import Scenario
+from core.scenario import Scenario, Workload
 from core.serving import Served
 from core.setting import settle
 
@@ -122,11 +122,16 @@ def _elasticity(nudged: np.ndarray, before: np.ndarray) -> np.ndarray:
 
 def _numbers(group: Group, plan: Plan, found: Fit, served: Served) -> dict[str, np.ndarray]:
     """Physical quantities of the scenario, on scales on which they compare."""
-    c, ir = group.c, group.ir
 
     def log(x: Any, floor: float = 1e-12, unknown: float = 1.0) -> np.ndarray:
         return np.asarray(np.log(np.maximum(np.nan_to_num(group.spread(x), nan=unknown, posinf=unknown), floor)))
 
+    with np.errstate(all="ignore"):
+        return _scaled(group, plan, found, served, log)
+
+
+def _scaled(group: Group, plan: Plan, found: Fit, served: Served, log: Any) -> dict[str, np.ndarray]:
+    c, ir = group.c, group.ir
     weights, ranks = group.spread(found.weights), group.spread(c.tp) * group.spread(c.pp)
     return {
         "bandwidth": log(c.gpu.bandwidth, unknown=1e11),
@@ -159,8 +164,7 @@ def _numbers(group: Group, plan: Plan, found: Fit, served: Served) -> dict[str, 
         "mixture": np.full(len(group), float(any(b.block.mlp.kind == "moe" for b in plan.blocks))),
         "static": np.full(len(group), float(group.arrival == "static")),
         "saturated": np.full(len(group), float(group.arrival == "saturated")),
-        "waiting": np.divide(group.spread(served.wait), group.spread(served.ttft), out=np.zeros(len(group)),
-                             where=group.spread(served.ttft) > 0),
+        "waiting": np.nan_to_num(np.clip(group.spread(served.wait) / np.maximum(group.spread(served.ttft), 1e-9), 0, 1)),
     }  # fmt: skip
 
 
@@ -186,6 +190,7 @@ class Traits:
     graphs: bool
     unified: bool
     count: int
+    year: str  # of the software, where something says
     age: float  # years of the software before the reference date; 0 where nothing says
 
 
@@ -195,8 +200,6 @@ REFERENCE_YEAR = 2025.75
 
 def traits(scenario: Scenario) -> Traits:
     """The kinds that a scenario belongs to. Raises as `settle` does."""
-    from core.scenario import Workload
-
     return _traits(scenario.model_copy(update={"workload": Workload()}))
 
 
@@ -227,6 +230,7 @@ def _traits(scenario: Scenario) -> Traits:
         graphs=setting.graphs,
         unified=device.unified,
         count=scenario.system.count,
+        year=(scenario.runtime_date or "")[:4],
         age=_age(scenario.runtime_date),
     )
 

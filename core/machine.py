@@ -104,7 +104,15 @@ def place_of(setting: Setting, device: Device, backend: str) -> Columns:
     place.peak_few = place.peak if np.isnan(few.value) else few
     for name in _RATES:
         setattr(place, name, assume(name, **facts))
+    # Recurrent mixers start from what attention and weights reach; a fit may move them apart.
+    place.state_compute_efficiency, place.state_efficiency = place.attention_efficiency, place.weights_efficiency
+    place.bandwidth_ceiling, place.peak_ceiling = _ceiling(place.bandwidth), _ceiling(place.peak)
     return place
+
+
+def _ceiling(rate: Quantity) -> float:
+    """The largest share of a rate that a fit may claim: a little more than all where the rate is a guess."""
+    return 1.05 if rate.source is not None and rate.source.guess else 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -220,8 +220,8 @@ class _Times:
         held = state_bytes(sequences=sequences, state=b.state, element_size=b.state_size, layers=b.layers, named="states touched")
         moved = state_traffic(held=held)
         peak = self.peak(Columns(peak=g.attention_peak, name=g.name))
-        compute = arithmetic_time(flop=flop, peak=peak, efficiency=g.attention_efficiency)
-        memory = memory_time(bytes_moved=moved, bandwidth=g.bandwidth, efficiency=g.weights_efficiency)
+        compute = arithmetic_time(flop=flop, peak=peak, efficiency=g.state_compute_efficiency)
+        memory = memory_time(bytes_moved=moved, bandwidth=g.bandwidth, efficiency=g.state_efficiency)
         time = bound_time(compute=compute, memory=memory, named="recurrent mixer")
         self.ops.append(self.op("recurrent mixer", b, b.count, flop, moved, compute, memory, time, "kv_bandwidth"))
 

@@ -1,0 +1,113 @@
+"""Quantile forests as plain arrays: fitted with quantile-forest, shipped and answered without any pickled object.
+
+A leaf keeps the residuals that fell into it; a quantile is that of all leaves that a row falls into, every tree weighing alike
+(Meinshausen 2006).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+QUANTILES = (0.1, 0.5, 0.9)
+TREES = 80
+LEAF = 3  # runs in a leaf, at least
+KEPT = 6  # residuals kept of a leaf, spread over its order
+FEATURES_TRIED = 0.35
+
+
+@dataclass(frozen=True, slots=True)
+class Forest:
+    """Arrays of all trees end to end. `left`, `right`: child nodes, -1 in a leaf; `leaf`: a leaf's row in `held`, shape
+    (leaves, KEPT): its residuals in ascending order."""
+
+    roots: np.ndarray
+    feature: np.ndarray
+    threshold: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    leaf: np.ndarray
+    held: np.ndarray
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    def leaves(self, features: np.ndarray) -> np.ndarray:
+        """Leaf of each row in each tree, shape (rows, trees)."""
+        x = np.ascontiguousarray(features, dtype=np.float32)
+        node = np.broadcast_to(self.roots, (len(x), len(self.roots))).copy()
+        row = np.arange(len(x))[:, None]
+        for _ in range(200):
+            left = self.left[node]
+            inner = left >= 0
+            if not inner.any():
+                break
+            goes_left = x[row, self.feature[node]] <= self.threshold[node]
+            node = np.where(inner, np.where(goes_left, left, self.right[node]), node)
+        return self.leaf[node]
+
+    def quantiles(self, features: np.ndarray, quantiles: tuple[float, ...] = QUANTILES) -> np.ndarray:
+        """Residuals at these quantiles, shape (rows, quantiles)."""
+        found = np.empty((len(features), len(quantiles)))
+        for first in range(0, len(features), 2048):
+            some = self.held[self.leaves(features[first : first + 2048])]
+            found[first : first + 2048] = np.quantile(some.reshape(len(some), -1), quantiles, axis=1, method="linear").T
+        return found
+
+
+def fit_forest(features: np.ndarray, residual: np.ndarray, weight: np.ndarray, seed: int = 0) -> tuple[Forest, np.ndarray]:
+    """A forest on residuals, and the median that each row gets from trees that have not seen it (NaN where all have)."""
+    from quantile_forest import ExtraTreesQuantileRegressor
+
+    x = np.ascontiguousarray(features, dtype=np.float32)
+    model = ExtraTreesQuantileRegressor(
+        n_estimators=TREES, min_samples_leaf=LEAF, max_features=FEATURES_TRIED, max_samples_leaf=None, bootstrap=True,
+        random_state=seed, n_jobs=2,
+    )  # fmt: skip
+    model.fit(x, residual, sample_weight=weight)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # rows that every tree has seen get NaN, as documented
+        unseen = np.asarray(model.predict(x, quantiles=[0.5], oob_score=True)).reshape(-1)
+    return _flatten(model, x, residual), unseen
+
+
+def _flatten(model: Any, x: np.ndarray, residual: np.ndarray) -> Forest:
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in ("feature", "threshold", "left", "right", "leaf", "held")}
+    roots, nodes, leaves = [], 0, 0
+    for tree, in_bag in zip(model.estimators_, model.estimators_samples_, strict=True):
+        t = tree.tree_
+        inner = t.children_left >= 0
+        ends = np.flatnonzero(~inner)
+        place = np.full(t.node_count, -1)
+        place[ends] = np.arange(len(ends))
+        fell = place[tree.apply(x[in_bag])]
+        parts["held"].append(_keep(fell, residual[in_bag], len(ends)))
+        parts["feature"].append(np.where(inner, t.feature, 0))
+        parts["threshold"].append(t.threshold)
+        parts["left"].append(np.where(inner, t.children_left + nodes, -1))
+        parts["right"].append(np.where(inner, t.children_right + nodes, -1))
+        parts["leaf"].append(np.where(inner, 0, place + leaves))
+        roots.append(nodes)
+        nodes, leaves = nodes + t.node_count, leaves + len(ends)
+    kinds = {"feature": np.int16, "threshold": np.float32, "left": np.int32, "right": np.int32, "leaf": np.int32, "held": np.float16}
+    joined: Mapping[str, np.ndarray] = {name: np.concatenate(part).astype(kinds[name]) for name, part in parts.items()}
+    return Forest(roots=np.array(roots, dtype=np.int32), **joined)
+
+
+def _keep(leaf: np.ndarray, residual: np.ndarray, leaves: int) -> np.ndarray:
+    """KEPT residuals of each leaf, evenly spread over its order; shape (leaves, KEPT)."""
+    order = np.lexsort((residual, leaf))
+    leaf, residual = leaf[order], residual[order]
+    first = np.searchsorted(leaf, np.arange(leaves))
+    size = np.maximum(np.searchsorted(leaf, np.arange(leaves), side="right") - first, 1)
+    at = (np.arange(KEPT)[None, :] + 0.5) / KEPT * size[:, None] - 0.5
+    low = np.clip(np.floor(at), 0, size[:, None] - 1)
+    high = np.minimum(low + 1, size[:, None] - 1)
+    share = np.clip(at - low, 0, 1)
+    held = residual[np.minimum(first[:, None] + low.astype(int), len(residual) - 1)]
+    above = residual[np.minimum(first[:, None] + high.astype(int), len(residual) - 1)]
+    return np.asarray(held * (1 - share) + above * share)
