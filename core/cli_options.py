@@ -73,6 +73,7 @@ OPTIONS = (
     _o("memory_fraction", "--memory-fraction", float, LAYOUT, "Share of the device that a server takes, 0 to 1."),
     _o("token_budget", "--token-budget", int, LAYOUT, "Tokens in one step (max_num_batched_tokens, n_batch)."),
     _o("micro_batch", "--micro-batch", int, LAYOUT, "llama.cpp's n_ubatch."),
+    _o("mla_cache", "--mla-cache", str, LAYOUT, "What an MLA layer keeps of a token: latent, latent_and_values or full."),
     _o("cuda_graphs", "--cuda-graphs/--no-cuda-graphs", bool, LAYOUT, "Captured graphs. (default: the runtime's)"),
     _o("threads", "--threads", int, LAYOUT, "CPU threads."),
     _o("max_context", "--context -c", int, LOAD,

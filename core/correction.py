@@ -6,25 +6,30 @@ first token, and the width of each metric's interval. It reads no runs and never
 
 from __future__ import annotations
 
+import functools
+import io
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from core.answer import Support
+from core.answer import Level
+from core.catalog.files import DATA
 from core.constants import Constants
+from core.errors import CatalogError
 from core.features import RIVALS, TERMS, Table, Traits, total_of
 from core.forests import Forest
-from core.support import NEARNESS, TOGETHER, Known
+from core.support import Known
 
 PARTS = ("decode", "prefill", "first_token")
+FOLDER = DATA / "fitted"
 # Metrics whose errors behave alike share the calibration of their intervals.
-CLASSES = {
-    "decode": "decode", "prefill": "prefill", "TTFT": "TTFT", "TPOT": "served", "output rate": "served", "total rate": "served",
-    "latency": "served",
+BAND_OF = {
+    "decode_rate": "decode", "prefill_rate": "prefill", "ttft": "first token", "tpot": "served", "latency": "served",
+    "output_rate": "served", "total_rate": "served",
 }  # fmt: skip
-NARROWEST = 0.02  # log half-width below which no interval goes
 _ONE_HOT = ("runtime", "backend", "family", "kernel_class", "attention", "quant")
 
 
@@ -69,12 +74,12 @@ class Encoding:
 class Factors:
     """What a correction says of some scenarios, arrays along them.
 
-    `scales`: by term. `steps[part]`: log factors, shape (scenarios, 3): low, middle, high. `spread`: see `Bands`.
+    `scales`: by term. `steps[part]`: log factors, shape (scenarios, 3): low, middle, high. `near`: `Known.nearness`.
     """
 
     scales: Mapping[str, np.ndarray]
     steps: Mapping[str, np.ndarray]
-    evidence: np.ndarray
+    near: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,29 +103,22 @@ class Core:
             middle = word[:, 1] * share
             # The forest's own spread stays whole: what is not believed of its middle is doubt, not knowledge.
             steps[part] = np.column_stack([middle + (word[:, 0] - word[:, 1]), middle, middle + (word[:, 2] - word[:, 1])])
-        spread = np.column_stack([steps[part][:, 2] - steps[part][:, 0] for part in PARTS])
-        return Factors(scales, steps, np.column_stack([self.known.evidence(table.traits), near, spread]))
-
-
-EVIDENCE = len(TOGETHER) + 1 + len(PARTS)
+        return Factors(scales, steps, near)
 
 
 @dataclass(frozen=True, slots=True)
 class Bands:
-    """How far an interval is widened beyond the three runs: forests on conformal scores, by class of metric and side.
+    """Conformal widths of intervals: class of metric → for each nearness of the evidence (log faster, log slower) than p50.
 
-    The score of a run is how far, in log, it lay beyond the low (high) run of the pipeline; its 90 % quantile given the evidence
-    is added on that side. `shift[class]` makes it hold on groups left out of that fit too.
+    They are the 10 % and 90 % quantiles of what runs did whose whole group was left out, each group weighing alike.
     """
 
-    low: Mapping[str, Forest]
-    high: Mapping[str, Forest]
-    shift: Mapping[str, tuple[float, float]]
+    table: Mapping[str, Sequence[tuple[float, float]]]
 
-    def widen(self, kind: str, evidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Log widths to add below and above, arrays along the rows of `evidence`."""
-        down, up = self.shift[kind]
-        return self.low[kind].quantiles(evidence, (0.9,))[:, 0] + down, self.high[kind].quantiles(evidence, (0.9,))[:, 0] + up
+    def widths(self, metric: str, near: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Log widths toward faster (below 0) and slower of an estimate's metric, arrays along `near`."""
+        found = np.asarray(self.table[BAND_OF[metric]])[near]
+        return found[:, 0], found[:, 1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +129,50 @@ class Correction:
     core: Core
     trust: Mapping[str, Sequence[float]]
     bands: Bands
-    facts: Mapping[str, Any] = field(default_factory=dict)
 
-    def support(self, table: Table, at: int) -> Support:
-        return self.core.known.support(table.traits[at], {name: column[at] for name, column in table.numbers.items()})
+    def support(self, table: Table, at: int) -> Level:
+        """How much the runs know of a scenario as a whole."""
+        return self.core.known.support(table.traits[at], {name: column[at] for name, column in table.numbers.items()}).level
 
 
-assert len(NEARNESS) == 5
+def save(correction: Correction, folder: Path) -> None:
+    """Writes correction.npz (forests) and correction.json (all else) into `folder`, each whole or not at all."""
+    from core.predict import write_bytes_whole  # late: files of predictions are made with a correction
+
+    arrays = {f"{part}.{name}": a for part, forest in correction.core.forests.items() for name, a in forest.arrays().items()}
+    raw = io.BytesIO()
+    np.savez_compressed(raw, **arrays)  # type: ignore[arg-type]
+    core = correction.core
+    plain = {
+        "version": correction.version,
+        "trust": correction.trust,
+        "bands": correction.bands.table,
+        "kinds": core.encoding.kinds,
+        "effects": core.constants.effects,
+        "runs": core.constants.counts,
+        "known": {"counts": core.known.counts, "loads": core.known.loads},
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    write_bytes_whole(folder / "correction.npz", raw.getvalue())
+    write_bytes_whole(folder / "correction.json", (json.dumps(plain, indent=1, sort_keys=True) + "\n").encode())
+
+
+@functools.lru_cache(maxsize=2)
+def shipped(folder: Path = FOLDER) -> Correction | None:
+    """The correction that comes with Roofcast, None where none is there. Raises CatalogError for files that are none."""
+    if not (folder / "correction.json").is_file():
+        return None
+    try:
+        plain = json.loads((folder / "correction.json").read_text(encoding="utf-8"))
+        with np.load(folder / "correction.npz", allow_pickle=False) as stored:
+            names = Forest.__dataclass_fields__
+            forests = {part: Forest(**{n: stored[f"{part}.{n}"] for n in names}) for part in PARTS if f"{part}.roots" in stored}
+        core = Core(
+            Constants(plain["effects"], plain["runs"]),
+            Encoding({name: tuple(kinds) for name, kinds in plain["kinds"].items()}),
+            forests,
+            Known(plain["known"]["counts"], plain["known"]["loads"]),
+        )
+        return Correction(plain["version"], core, plain["trust"], Bands(plain["bands"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CatalogError(f"The correction in {folder} cannot be read ({error}); make it again with roofcast validate --full.") from error

@@ -12,11 +12,16 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.errors import RoofcastError, RunError
 from core.runs import INPUT_COLUMNS, METRIC_COLUMNS, REQUIRED_COLUMNS, Run, read_run
 from core.scenario import Scenario
 from core.units import GIB
+
+if TYPE_CHECKING:
+    from core.corrected import Answer
+    from core.correction import Correction
 
 ERROR_COLUMN = "error"
 AT_ONCE = 16_384  # rows answered together
@@ -24,11 +29,17 @@ _MARK = "\ufeff"  # a byte order mark
 _TAILS = ("_p95", "_p99")  # percentiles above the median need a model of arrivals: left empty
 
 
-def prediction_column(metric: str) -> str:
-    return f"pred_{metric}_p50"
+SUPPORT_COLUMN = "support"  # how much the runs behind the correction know of the row: seen, near or far
 
 
-PREDICTION_COLUMNS = tuple(prediction_column(metric) for metric in METRIC_COLUMNS)
+def prediction_column(metric: str, percentile: int = 50) -> str:
+    return f"pred_{metric}_p{percentile}"
+
+
+PREDICTION_COLUMNS = (
+    *(prediction_column(metric) for metric in METRIC_COLUMNS),
+    *(prediction_column(metric, end) for metric in METRIC_COLUMNS for end in (10, 90)),
+)
 _SPEEDS = ("ttft", "tpot", "prefill_rate", "decode_rate")
 _PREFILL_ONLY = ("decode_", "output_", "total_", "tpot_", "latency_")
 _DECODE_ONLY = ("prefill_", "ttft_", "total_", "latency_")
@@ -41,6 +52,9 @@ class Prediction:
     metrics: Mapping[str, float] = field(default_factory=dict)
     error: str = ""
     run: Run | None = None
+    low: Mapping[str, float] = field(default_factory=dict)  # p10, with a correction
+    high: Mapping[str, float] = field(default_factory=dict)  # p90
+    support: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +84,50 @@ def _answers(scenarios: Sequence[Scenario]) -> list[Mapping[str, float] | str]:
     ]
 
 
-def predict_runs(runs: Sequence[Run | str]) -> list[Prediction]:
-    """Predictions of runs in their order, together: equal questions are answered once. A sentence in a run's place is its error."""
+def _corrected(scenarios: Sequence[Scenario], correction: Correction) -> list[Answer | Mapping[str, float] | str]:
+    """As `_answers`, with p10, p90 and support where a correction knows the speeds."""
+    from core.corrected import Answer, answers
+
+    found = answers(scenarios, correction)
+    unknown = [
+        place
+        for place, answer in enumerate(found)
+        if not isinstance(answer, Answer) or not any(math.isfinite(answer.metrics.get(name, math.nan)) for name in _SPEEDS)
+    ]
+    merged: list[Answer | Mapping[str, float] | str] = list(found)
+    for place, sentence in zip(unknown, _answers([scenarios[place] for place in unknown]), strict=True):
+        merged[place] = sentence
+    return merged
+
+
+def predict_runs(runs: Sequence[Run | str], correction: Correction | None = None) -> list[Prediction]:
+    """Predictions of runs in their order, together: equal questions are answered once. A sentence in a run's place is its error.
+
+    Without a correction they are analytic.
+    """
     asked = [run.scenario if isinstance(run, Run) and not run.unmodelled else None for run in runs]
     scenarios = list(dict.fromkeys(scenario for scenario in asked if scenario is not None))
-    found = dict(zip(scenarios, _answers(scenarios), strict=True))
+    answered = _answers(scenarios) if correction is None else _corrected(scenarios, correction)
+    found = dict(zip(scenarios, answered, strict=True))
     return [_prediction(run, "" if scenario is None else found[scenario]) for run, scenario in zip(runs, asked, strict=True)]
 
 
-def _prediction(run: Run | str, found: Mapping[str, float] | str) -> Prediction:
+def _prediction(run: Run | str, found: Answer | Mapping[str, float] | str) -> Prediction:
     if isinstance(run, str):
         return Prediction(error=run)
     if isinstance(found, str):
         return Prediction(error=run.unmodelled or found, run=run)
-    return Prediction({k: v for k, v in metrics_of(run, found).items() if math.isfinite(v) and v >= 0}, "", run)
+    if isinstance(found, Mapping):
+        return Prediction(_known(metrics_of(run, found)), "", run)
+    ends = [_known(metrics_of(run, {**found.metrics, **{k: pair[end] for k, pair in found.bands.items()}})) for end in (0, 1)]
+    banded = [c for c in ends[0] if c in ends[1] and ends[0][c] != ends[1][c]]  # a rate over a time swaps the ends
+    low = {column: min(ends[0][column], ends[1][column]) for column in banded}
+    high = {column: max(ends[0][column], ends[1][column]) for column in banded}
+    return Prediction(_known(metrics_of(run, found.metrics)), "", run, low, high, found.support)
+
+
+def _known(columns: Mapping[str, float]) -> dict[str, float]:
+    return {column: amount for column, amount in columns.items() if math.isfinite(amount) and amount >= 0}
 
 
 def metrics_of(run: Run, found: Mapping[str, float]) -> dict[str, float]:
@@ -222,8 +266,10 @@ def check_header(header: list[str], name: str) -> None:
         raise RunError(f"{name} holds the column {_shown(twice[0])} twice; rename or remove one.")
 
 
-def predict_rows(header: list[str], rows: Iterable[list[str]], ragged: Mapping[int, str] | None = None) -> Iterator[Prediction]:
-    """Predictions in the rows' order, AT_ONCE of them together. `ragged` rows get their sentence alone."""
+def predict_rows(
+    header: list[str], rows: Iterable[list[str]], ragged: Mapping[int, str] | None = None, correction: Correction | None = None
+) -> Iterator[Prediction]:
+    """Predictions in the rows' order, AT_ONCE of them together, analytic without a correction. `ragged` rows get their sentence alone."""
     names = [column_name(text) for text in header]
     places = [(column, names.index(column)) for column in INPUT_COLUMNS if column in names]
 
@@ -237,7 +283,7 @@ def predict_rows(header: list[str], rows: Iterable[list[str]], ragged: Mapping[i
 
     numbered = enumerate(rows)
     while runs := [asked(number, cells) for number, cells in itertools.islice(numbered, AT_ONCE)]:
-        yield from predict_runs(runs)
+        yield from predict_runs(runs, correction)
 
 
 def _shown(text: str) -> str:
@@ -245,21 +291,21 @@ def _shown(text: str) -> str:
     return text.encode("utf-8", errors="replace").decode("utf-8")
 
 
-def _cell(metric: str, prediction: Prediction) -> str:
-    if metric.endswith(_TAILS) or metric not in prediction.metrics:
-        return ""
-    return f"{prediction.metrics[metric]:.6g}"
+def _cell(metric: str, amounts: Mapping[str, float]) -> str:
+    return "" if metric.endswith(_TAILS) or metric not in amounts else f"{amounts[metric]:.6g}"
 
 
 def predict_file(path: str | Path, out: str | Path) -> Summary:
-    """Writes `path`'s rows with `pred_<metric>_p50` for every metric column and `error` to `out` (.csv or .csv.gz).
+    """Writes `path`'s rows with `pred_<metric>_p50`, `_p10`, `_p90` for every metric column, `support` and `error` to `out`.
+
+    `out` is .csv or .csv.gz. Predictions are corrected by the shipped fit where there is one.
 
     The output is written whole or not at all. Raises RunError for a bad file, or an `out` that is the input itself.
     """
     path, out = Path(path), Path(out)
     table = load_table(path)
     header, rows = table.header, table.rows
-    added = [*PREDICTION_COLUMNS, ERROR_COLUMN]
+    added = [*PREDICTION_COLUMNS, SUPPORT_COLUMN, ERROR_COLUMN]
     taken = {column_name(text) for text in header}
     clash = [column for column in added if column in taken]
     if clash:
@@ -272,10 +318,14 @@ def predict_file(path: str | Path, out: str | Path) -> Summary:
     text.write(_MARK if table.mark else "")
     writer = csv.writer(text, lineterminator=table.line_end)
     writer.writerow([*header, *added])
+    from core.correction import shipped  # late: it need not load to read a file
+
     errors: dict[str, int] = {}
     predicted = 0
-    for cells, prediction in zip(rows, predict_rows(header, rows, table.ragged), strict=True):
-        writer.writerow([*cells, *(_cell(metric, prediction) for metric in METRIC_COLUMNS), prediction.error])
+    for cells, prediction in zip(rows, predict_rows(header, rows, table.ragged, shipped()), strict=True):
+        middles = [_cell(metric, prediction.metrics) for metric in METRIC_COLUMNS]
+        ends = [_cell(metric, end) for metric in METRIC_COLUMNS for end in (prediction.low, prediction.high)]
+        writer.writerow([*cells, *middles, *ends, prediction.support, prediction.error])
         if prediction.error:
             sentence = _shown(prediction.error)
             errors[sentence] = errors.get(sentence, 0) + 1

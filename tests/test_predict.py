@@ -7,9 +7,10 @@ import random
 import pytest
 
 import core.batch
+import core.correction
 from core import predict
 from core.errors import RunError
-from core.predict import predict_file, prediction_column
+from core.predict import PREDICTION_COLUMNS, SUPPORT_COLUMN, predict_file
 from core.runs import METRIC_COLUMNS
 
 HEADER = [
@@ -121,6 +122,7 @@ def fake(monkeypatch):
             "power": float("nan"),
         }
 
+    monkeypatch.setattr(core.correction, "shipped", lambda: None)
     monkeypatch.setattr(core.batch, "numbers_of", lambda scenarios, *, strict: [numbers(s) for s in scenarios])
     return calls
 
@@ -138,7 +140,7 @@ def test_rows_come_back_in_order_with_their_cells_untouched(tmp_path, fake):
     for given, got in zip(read(source), out, strict=True):
         assert {column: got[column] for column in HEADER} == given
     assert source.read_bytes() == before
-    assert list(out[0]) == [*HEADER, *(prediction_column(m) for m in METRIC_COLUMNS), "error"]
+    assert list(out[0]) == [*HEADER, *PREDICTION_COLUMNS, SUPPORT_COLUMN, "error"]
 
 
 def test_values_stand_in_the_columns_units(tmp_path, fake):
