@@ -3,12 +3,12 @@
 import math
 
 import pytest
+from test_corpus import put
 
 from core import distance, evidence
 from core.evidence import beside, nearest
 from core.scenario import from_flat
 from core.units import GIB
-from tests.test_corpus import put
 
 ASKED = from_flat({"model": "Qwen/Qwen3-8B", "device": "H100 SXM5 80GB", "runtime": "vllm", "quant": "FP8", "concurrency": 8,
                    "prompt_tokens": 1024, "output_tokens": 256})  # fmt: skip
@@ -80,7 +80,7 @@ def test_a_run_kept_from_fitting_is_further_and_says_why(own):
 
 
 def test_rates_are_of_one_sequence_and_one_system():
-    row = {column: None for column in (*evidence.METRIC_COLUMNS, "notes", "model_id")}
+    row = dict.fromkeys((*evidence.METRIC_COLUMNS, "notes", "model_id"))
     row |= {"decode_toks_sec": 80.0, "output_toks_sec": 800.0, "prefill_toks_sec": 9000.0}
     batch = evidence.Run(ASKED, "both", systems=2, decode_is="batch")
     assert evidence._measured(row, batch) == {"decode_rate": 10.0, "output_rate": 400.0}
