@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from core.answer import Estimate, Memory
 
 WIDTH = 80
+SHOWN_RUNS = 3
 BAR = 24  # characters of a full bar
 
 METRICS = {
@@ -76,6 +77,7 @@ def show_estimate(answer: Estimate) -> None:
         _limits(out, answer)
         _shares(out, answer)
         _money(out, answer)
+        _evidence(out, answer)
     else:
         _nearest(out, answer)
     notes = [reason.text for reason in answer.warnings] + list(answer.notes)
@@ -118,10 +120,15 @@ def _speed(out: Console, answer: Estimate) -> None:
         asked += ", as many users as fit"
     else:
         asked += f", {users}{' in one batch' if load.arrival == 'static' else ''}"
-    _head(out, "Speed", f"{asked} ({answer.label})")
+    from core.words import span
+
+    _head(out, "Speed", f"{asked} ({'ranges: p10–p90' if answer.bands else answer.label})")
     single = load.concurrency == 1 and load.arrival == "closed"
     skip = {"output_rate", "total_rate", "batch"} if single else set()
-    _rows(out, [(title, shown(answer.metrics[name]), "") for name, title in METRICS.items() if name not in skip])
+    units = {name: number.unit for name, number in answer.metrics.items() if isinstance(number, Quantity)}
+    _rows(out, [
+        (title, shown(answer.metrics[name]), span(answer, name, units.get(name, ""))) for name, title in METRICS.items() if name not in skip
+    ])  # fmt: skip
 
 
 def _bar(share: float) -> str:
@@ -191,6 +198,27 @@ def _money(out: Console, answer: Estimate) -> None:
         ("power", shown(answer.metrics["power"]), ""),
         ("energy of an output token", shown(answer.metrics["energy_per_token"]), ""),
     ])  # fmt: skip
+
+
+def _evidence(out: Console, answer: Estimate) -> None:
+    """What to trust, what the runs know of each part, and the three nearest of them."""
+    from core.evidence import nearest
+    from core.trust import NAMES, UNITS, what_to_trust
+    from core.units import show
+
+    near = nearest(answer.scenario)
+    trust = what_to_trust(answer, near)
+    _head(out, "What to trust", f"correction {answer.version}" if answer.version else "")
+    for name, part in (("speed", trust.speed), ("tail", trust.tail), ("memory", trust.memory)):
+        _item(out, f"{name}: {part.word}. {part.text}")
+    if answer.support:
+        _item(out, "runs know: " + ", ".join(f"{name} {level}" for name, level in answer.support.by.items()))
+    _head(out, "Nearest measured runs", "distance 1: errors part by a tenth")
+    for run in near[:SHOWN_RUNS]:
+        ratios = [f"{NAMES[m]} {show(run.measured[m], UNITS[m])}" + (f" (ours ×{run.ratios[m]:.2f})" if m in run.ratios else "")
+                  for m in run.measured]  # fmt: skip
+        _item(out, f"{run.distance:.1f}  {run.what}: {', '.join(ratios)}")
+        out.print(Padding(Text(f"{run.differs} · {run.source}", style="dim"), (0, 0, 0, 7)))
 
 
 def _nearest(out: Console, answer: Estimate) -> None:

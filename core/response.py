@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from core.answer import Estimate, Memory, Step
 from core.errors import RoofcastError
@@ -12,6 +13,9 @@ from core.estimate import launch
 from core.quantity import value
 from core.units import GB, HOUR, MS
 from core.words import answer_sentence
+
+if TYPE_CHECKING:
+    from core.evidence import NearRun
 
 # Key in the response → metric of the estimate and its unit there.
 SPEEDS = {
@@ -38,16 +42,23 @@ def _whole(x: Any) -> int | None:
     return int(bare) if math.isfinite(bare) else None
 
 
-def _spread(amount: float | None, *, tail: bool = False) -> dict[str, float | None]:
+def _spread(answer: Estimate, metric: str, amount: float | None, unit: float, *, tail: bool = False) -> dict[str, float | None]:
     """The median with the percentiles that only a fitted correction can give."""
-    return {"p50": amount, "p10": None, "p90": None, **({"p95": None} if tail else {})}
+    low, high = answer.bands.get(metric, (None, None)) if amount is not None else (None, None)
+    ends = {"p10": None if low is None else plain(low / unit), "p90": None if high is None else plain(high / unit)}
+    return {"p50": amount, **ends, **({"p95": None} if tail else {})}
 
 
 def response(answer: Estimate) -> dict[str, Any]:
     """The answer in the shape of the specification's POST /v1/estimate, plain data that JSON can hold.
 
-    Speeds are None where the scenario does not fit; p10, p90 and p95 until a correction is fitted.
+    Speeds are None where the scenario does not fit; p10, p90 and p95 until a correction is fitted. Raises as
+    `core.evidence.nearest`.
     """
+    from core.evidence import nearest  # late: only whole answers need the runs
+    from core.trust import what_to_trust
+
+    near = nearest(answer.scenario)
     return {
         "feasibility": answer.feasibility,
         "reason_codes": [reason.code for reason in answer.reasons],
@@ -68,6 +79,10 @@ def response(answer: Estimate) -> dict[str, Any]:
         "energy_j_per_output_token": plain(answer.metrics["energy_per_token"]) if answer.runs else None,
         "money": _money(answer) if answer.runs else None,
         "launch": launch_or_none(answer),
+        "support": {"level": answer.support.level, "by": dict(answer.support.by)} if answer.support else None,
+        "nearest_runs": [near_run(run) for run in near],
+        "what_to_trust": asdict(what_to_trust(answer, near)),
+        "correction_version": answer.version,
         "label": answer.label,
         "resolved": finite(answer.resolved),
         "scenario": answer.scenario.to_dict(),
@@ -78,13 +93,36 @@ def _estimates(answer: Estimate) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, (metric, unit) in SPEEDS.items():
         amount = plain(answer.metric(metric) / unit) if answer.runs else None
-        found[key] = _spread(amount, tail=key in TAILED)
+        found[key] = _spread(answer, metric, amount, unit, tail=key in TAILED)
     on_cpu = answer.resolved.get("backend") == "cpu"
     devices = answer.metric("memory_peak")
     host = float(value(answer.host.peak)) if answer.host else 0.0
-    found["vram_peak_gb"] = _spread(plain(0.0 if on_cpu else devices / GB))
-    found["ram_peak_gb"] = _spread(plain((devices if on_cpu else host) / GB))
+    banded = "memory_peak"
+    found["vram_peak_gb"] = _spread(answer, "" if on_cpu else banded, plain(0.0 if on_cpu else devices / GB), GB)
+    found["ram_peak_gb"] = _spread(answer, banded if on_cpu else "", plain((devices if on_cpu else host) / GB), GB)
     return found
+
+
+def near_run(run: NearRun) -> dict[str, Any]:
+    """A measured run beside an estimate; `measured` in the units of the keys, `ours_over_measured` as ratios."""
+    units = {metric: (key, unit) for key, (metric, unit) in SPEEDS.items()} | {
+        "memory_peak": ("vram_peak_gb", GB),
+        "power": ("power_w", 1.0),
+    }
+    return {
+        "run_id": run.run_id,
+        "distance": round(run.distance, 3),
+        "what": run.what,
+        "differs": [item.text for item in run.differences],
+        "measured": {units[name][0]: plain(amount / units[name][1]) for name, amount in run.measured.items()},
+        "ours_over_measured": {units[name][0]: plain(ratio) for name, ratio in run.ratios.items()},
+        "source": run.source,
+        "url": run.url,
+        "place": run.place,
+        "licence": run.licence,
+        "date": run.date or None,
+        "doubt": run.doubt or None,
+    }
 
 
 def bottlenecks(answer: Estimate) -> list[str]:

@@ -89,6 +89,26 @@ def answer_sentence(estimate: Estimate) -> str:
     return f"{start}: {_speed(estimate)}{_back(estimate)}."
 
 
+def span(estimate: Estimate, metric: str, unit: str) -> str:
+    """The range of a metric from its 10th to its 90th percentile, "14–18"; empty without a correction.
+
+    The unit stands where it is another than that of the metric as shown, "950 ms–1.2 s".
+    """
+    if metric not in estimate.bands:
+        return ""
+    ends = [show(end, unit, 2).rsplit(" ", 1) for end in estimate.bands[metric]]
+    shown = show(estimate.metric(metric), unit).rsplit(" ", 1)
+    if all(end[1:] == shown[1:] for end in ends):
+        return "–".join(end[0] for end in ends)
+    return "–".join(" ".join(end) for end in ends)
+
+
+def ranged(estimate: Estimate, metric: str, unit: str) -> str:
+    """A metric with its range: "16.2 tok/s (14–18)"; without a correction the metric alone."""
+    found = span(estimate, metric, unit)
+    return show(estimate.metric(metric), unit) + (f" ({found})" if found else "")
+
+
 def _speed(estimate: Estimate) -> str:
     rate, first, whole = (estimate.metric(name) for name in ("decode_rate", "ttft", "output_rate"))
     load = estimate.scenario.workload
@@ -96,15 +116,15 @@ def _speed(estimate: Estimate) -> str:
     if math.isnan(rate) and math.isnan(first):
         return "its speed is unknown, for nobody published what the device reaches"
     each = " for each user" if many else ""
-    parts = [f"{show(rate, 'tok/s')}{each}" if not math.isnan(rate) else "an unknown speed of writing"]
+    parts = [f"{ranged(estimate, 'decode_rate', 'tok/s')}{each}" if not math.isnan(rate) else "an unknown speed of writing"]
     if many and not math.isnan(whole):
-        parts[0] += f" ({show(whole, 'tok/s')} in all)"
+        parts[0] += f", {ranged(estimate, 'output_rate', 'tok/s')} in all" if estimate.bands else f" ({show(whole, 'tok/s')} in all)"
     if math.isinf(first):
         parts.append("more asked than it can serve, so the queue grows without end")
     elif math.isnan(first):
         parts.append("first token after an unknown time")
     else:
-        parts.append(f"first token in {show(first, 's')}")
+        parts.append(f"first token in {ranged(estimate, 'ttft', 's')}")
     return ", ".join(parts)
 
 
