@@ -112,13 +112,13 @@ def _thing(one: Device) -> str:
 
 
 @functools.lru_cache(maxsize=4096)
-def _nature(model_id: str) -> tuple[str, bool, str]:
-    """Shape by which siblings are one model, whether it is a mixture, and the kind of its attention."""
+def _nature(model_id: str) -> tuple[str, bool, str, float]:
+    """Shape by which siblings are one model, whether it is a mixture, the kind of its attention, active parameters."""
     found = ir(model_id)
     kinds = {block.attention.kind for block in found.blocks}
     attention = next((kind for kind in ("mla", "linear", "sliding") if kind in kinds), "full")
     shape = f"{found.layers} x {found.hidden}, {found.parameters:.2g}"
-    return shape, any(block.mlp.kind == "moe" for block in found.blocks), attention
+    return shape, any(block.mlp.kind == "moe" for block in found.blocks), attention, float(found.active_parameters)
 
 
 def geometry(model_id: str) -> str:
@@ -127,12 +127,12 @@ def geometry(model_id: str) -> str:
 
 
 def model_difference(asked: ModelIR, other: ModelIR) -> Difference:
-    (shape, mixture, attention), (shape2, mixture2, attention2) = _nature(asked.id), _nature(other.id)
+    (shape, mixture, attention, active), (shape2, mixture2, attention2, active2) = _nature(asked.id), _nature(other.id)
     if asked.id == other.id or shape == shape2:
         return Difference("model", 0.0, "")
-    distance = OTHER_MODEL + ACTIVE * _doublings(asked.active_parameters, other.active_parameters)
+    distance = OTHER_MODEL + ACTIVE * _doublings(active, active2)
     distance += OTHER_KIND * ((mixture != mixture2) + (attention != attention2))
-    size = f"{other.active_parameters / 1e9:.2g} B active" if mixture2 else f"{other.parameters / 1e9:.2g} B"
+    size = f"{active2 / 1e9:.2g} B active" if mixture2 else f"{other.parameters / 1e9:.2g} B"
     more = []
     if mixture != mixture2:
         more.append("a mixture of experts" if mixture2 else "dense")

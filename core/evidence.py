@@ -23,6 +23,7 @@ from core.catalog.models import ir
 from core.catalog.quants import quant
 from core.catalog.runtimes import runtime
 from core.corpus import SHIPPED, open_corpus, user_folder
+from core.correction import shipped
 from core.distance import Configuration, Difference
 from core.errors import RoofcastError
 from core.predict import predict_runs
@@ -71,6 +72,11 @@ class NearRun:
     place: str  # where in the source
     date: str
     doubt: str
+
+    @property
+    def ours(self) -> dict[str, float]:
+        """Our own estimate of what the run measured, where there is one."""
+        return {metric: self.measured[metric] * ratio for metric, ratio in self.ratios.items() if metric in self.measured}
 
     @property
     def differs(self) -> str:
@@ -216,16 +222,17 @@ def _found(scenario: Scenario, asked: Configuration, row: Mapping[str, Any], run
 # ---- The nearest
 
 
-def nearest(scenario: Scenario, k: int = 5) -> tuple[NearRun, ...]:
+def nearest(scenario: Scenario, k: int = 5, *, corrected: bool = False) -> tuple[NearRun, ...]:
     """The `k` nearest measured runs, each of another configuration or by other people, nearest first.
 
-    Raises as `core.setting.settle` does.
+    `corrected`: our estimates of them are those of the shipped correction, not the analytic ones. Raises as
+    `core.setting.settle` does.
     """
-    return _nearest(scenario, k, _stamp())
+    return _nearest(scenario, k, corrected, _stamp())
 
 
 @functools.lru_cache(maxsize=256)
-def _nearest(scenario: Scenario, k: int, stamp: tuple[tuple[str, int], ...]) -> tuple[NearRun, ...]:
+def _nearest(scenario: Scenario, k: int, corrected: bool, stamp: tuple[tuple[str, int], ...]) -> tuple[NearRun, ...]:
     index, asked = _index(stamp), distance.configuration_of(scenario)
     best: dict[tuple[Any, ...], _Found] = {}
     waiting: dict[int, tuple[Difference, ...]] = {}
@@ -246,7 +253,7 @@ def _nearest(scenario: Scenario, k: int, stamp: tuple[tuple[str, int], ...]) -> 
     if waiting:
         read()
     chosen = sorted(best.values(), key=lambda found: found.order)[:k]
-    ours = predict_runs([found.run for found in chosen])
+    ours = predict_runs([found.run for found in chosen], shipped() if corrected else None)
     return tuple(_near(found, index, prediction.metrics) for found, prediction in zip(chosen, ours, strict=True))
 
 

@@ -6,13 +6,16 @@ latency, none an open loop's latencies, and runs with weights in host memory are
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from core.answer import Estimate, Memory
+from core.errors import RunError
 from core.evidence import ALIKE, NearRun
 from core.quantity import Quantity
+from core.scores import Choice, Scores, scores
 from core.units import show
 
 Word = Literal["measured", "interpolated", "unmeasured"]
@@ -90,6 +93,39 @@ def _memory(answer: Estimate, own: Sequence[NearRun]) -> Trusted:
         text = "Weights and KV cache are counted exactly; buffers were fitted to measured peaks of this runtime."
         return Trusted("interpolated", text)
     return Trusted("unmeasured", "Weights and KV cache are counted exactly; nobody's measured peaks stand behind the buffers.")
+
+
+# Metric of an estimate → its name among the scores.
+_SCORED = {"decode_rate": "decode", "prefill_rate": "prefill", "ttft": "TTFT", "tpot": "TPOT", "latency": "latency",
+           "output_rate": "output rate", "total_rate": "total rate"}  # fmt: skip
+_UNSEEN = ("model", "device")  # the splits that a reader means by "never seen"
+
+
+def held(answer: Estimate, metric: str) -> str:
+    """How often ranges of this metric held runs that the fit had not seen, in sentences; empty without a range.
+
+    Without scores, or with broken ones, only what the range is meant to hold.
+    """
+    if metric not in answer.bands:
+        return ""
+    meant = "The range is meant to hold 8 of 10 runs."
+    try:
+        shares = _covered(scores())
+    except RunError:
+        return meant
+    told = [f"{shares[split, _SCORED[metric]]:.0%} on {split}s" for split in _UNSEEN if (split, _SCORED[metric]) in shares]
+    return f"{meant} Tested with runs that the fit never saw, it held {' and '.join(told)} new to it." if told else meant
+
+
+@functools.lru_cache(maxsize=4)
+def _covered(found: Scores) -> Mapping[tuple[str, str], float]:
+    """Share of runs inside p10–p90 by split and metric, each held-out group weighing 1. Raises RunError."""
+    return {
+        (split, line["slice"]): line["each_covered"]
+        for split in _UNSEEN
+        for line in found.summary(Choice(split), by="metric")
+        if line["each_covered"] is not None
+    }
 
 
 def _fitted(memory: Memory) -> bool:

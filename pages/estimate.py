@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.errors import RoofcastError
 from core.sweep import answer
-from pages.shared import details, first_screen, words
+from pages.shared import details, evidence, first_screen, words
 from pages.shared.controls import scenario_controls, show_notices
 
 try:
@@ -19,5 +19,6 @@ except RoofcastError as error:
 
 show_notices()
 st.html(words.SMALL_SCREEN)
-first_screen.draw(found)
+place = first_screen.draw(found)
 details.draw(found)
+evidence.badges(found, place)  # last: the answer need not wait for the runs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import altair as alt
@@ -11,6 +12,7 @@ import streamlit as st
 
 LIMIT = "#D55E00"  # vermilion: a line not to cross; stands out on light and dark
 MUTED = "#8a94a0"
+MEASURED = "#009E73"  # bluish green: what was measured
 
 Rows = list[dict[str, Any]]
 _PARTS = [
@@ -60,9 +62,7 @@ def memory_bar(rows: Rows, *, limit: float, limit_text: str, scale: float, title
     line = pd.DataFrame({"limit": [limit], "text": [limit_text]})
     rule = alt.Chart(line).mark_rule(color=LIMIT, strokeWidth=2.5).encode(x=alt.X("limit:Q", scale=domain))
     side: Literal["left", "right"] = "left" if limit * 2 < scale else "right"
-    text = alt.Chart(line).mark_text(
-        color=LIMIT, align=side, dx=5 if side == "left" else -5, dy=-31, fontWeight=600, fontSize=12
-    )
+    text = alt.Chart(line).mark_text(color=LIMIT, align=side, dx=5 if side == "left" else -5, dy=-31, fontWeight=600, fontSize=12)
     text = text.encode(x=alt.X("limit:Q", scale=domain), text="text:N")
     st.markdown(f"**{title}**")
     _draw(
@@ -112,9 +112,19 @@ def _colours(field: str, names: list[str], here: list[str], *, columns: int) -> 
 
 
 def curve(
-    rows: Rows, *, x: str, y: str, x_title: str, y_title: str, title: str, now: float, key: str, log_y: bool = False
+    rows: Rows,
+    *,
+    x: str,
+    y: str,
+    x_title: str,
+    y_title: str,
+    title: str,
+    now: float,
+    key: str,
+    log_y: bool = False,
+    measured: Sequence[dict[str, Any]] = (),
 ) -> None:
-    """One metric against one knob on a logarithmic axis, with the scenario's own value marked."""
+    """One metric against one knob on a logarithmic axis, with the scenario's own value marked, and `measured` points beside the line."""
     data = pd.DataFrame(rows)
     data = data[data["fits"] & data[y].map(math.isfinite)]
     if data.empty:
@@ -142,14 +152,17 @@ def curve(
         .mark_point(filled=False, size=190, strokeWidth=2.2, color=LIMIT)
         .encode(x=axis_x, y=axis_y, tooltip=hint)
     )
+    layers = [path, points, here]
+    reach = data[x].min(), data[x].max()
+    if dots := [row for row in measured if math.isfinite(row[y]) and reach[0] <= row[x] <= reach[1]]:
+        about = [*hint, alt.Tooltip("source:N", title="Measured by"), alt.Tooltip("differs:N", title="Differs in")]
+        mark = alt.Chart(pd.DataFrame(dots)).mark_point(shape="diamond", filled=True, size=70, opacity=0.85, color=MEASURED)
+        layers.append(mark.encode(x=axis_x, y=axis_y, tooltip=about))
     st.markdown(f"**{title}**")
-    _draw(alt.layer(path, points, here).properties(height=210), title, key)
+    _draw(alt.layer(*layers).properties(height=210), title, key)
 
 
-_POWERS = (
-    "datum.value >= 1048576 ? datum.value / 1048576 + 'M' "
-    ": datum.value >= 1024 ? datum.value / 1024 + 'k' : datum.value"
-)
+_POWERS = "datum.value >= 1048576 ? datum.value / 1048576 + 'M' : datum.value >= 1024 ? datum.value / 1024 + 'k' : datum.value"
 
 
 def _decades(low: float, high: float) -> list[float]:

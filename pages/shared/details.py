@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import streamlit as st
@@ -10,19 +10,20 @@ import streamlit as st
 from core import preview, sweep, tables
 from core.answer import Estimate, Memory
 from core.estimate import launch
+from core.evidence import beside
 from core.quantity import value
 from core.units import show
-from pages.shared import charts, knobs, number
+from pages.shared import charts, evidence, knobs, number
 from pages.shared import words as texts
 
-_PARTS = ("Users and context", "Roofline", "Memory", "Assumptions", "Run it", "Cost and energy", "Preview")
+_PARTS = ("Users and context", "Evidence", "Roofline", "Memory", "Assumptions", "Run it", "Cost and energy", "Preview")
 
 
 def draw(estimate: Estimate) -> None:
     """The tabs; the open one is part of the address."""
-    drawn = dict(zip(_PARTS, (_load, _roofline, _memory, _assumptions, _launch, _money, _preview), strict=True))
+    drawn = dict(zip(_PARTS, (_load, evidence.draw, _roofline, _memory, _assumptions, _launch, _money, _preview), strict=True))
     if not estimate.runs:
-        drawn = {name: drawn[name] for name in ("Memory", "Assumptions", "Run it")}
+        drawn = {name: drawn[name] for name in ("Memory", "Evidence", "Assumptions", "Run it")}
     st.space("small")
     tabs = st.tabs(list(drawn), key=knobs.VIEW, bind="query-params")
     for tab, part in zip(tabs, drawn.values(), strict=True):
@@ -52,15 +53,21 @@ def _load(estimate: Estimate) -> None:
     prompts = sweep.by_prompt(scenario, estimate.ir.max_context, progress=progress)
     st.subheader("More users at once", anchor=False)
     st.caption(texts.BY_USERS)
-    _curves(users, "users", "users at once", scenario.workload.concurrency, (_RATE, _TOTAL, _FIRST))
+    _curves(estimate, users, "users", "users at once", scenario.workload.concurrency, (_RATE, _TOTAL, _FIRST))
     st.subheader("Longer prompts", anchor=False)
     st.caption(texts.BY_PROMPT)
-    _curves(prompts, "prompt", "prompt tokens", scenario.workload.prompt_tokens, (_RATE, _FIRST))
+    _curves(estimate, prompts, "prompt", "prompt tokens", scenario.workload.prompt_tokens, (_RATE, _FIRST))
 
 
 def _curves(
-    rows: list[dict[str, Any]], knob: str, what: str, now: int, metrics: tuple[tuple[str, str, str, bool], ...]
+    estimate: Estimate,
+    rows: list[dict[str, Any]],
+    knob: Literal["users", "prompt"],
+    what: str,
+    now: int,
+    metrics: tuple[tuple[str, str, str, bool], ...],
 ) -> None:
+    measured = beside(estimate.scenario, knob)
     for column, (metric, y_title, title, log) in zip(st.columns(len(metrics)), metrics, strict=True):
         with column:
             charts.curve(
@@ -73,7 +80,10 @@ def _curves(
                 now=now,
                 key=f"{knob}-{metric}",
                 log_y=log,
+                measured=measured,
             )
+    if measured:
+        st.caption(texts.MEASURED_POINTS)
     missing = [row for row in rows if not row["fits"]]
     if missing:
         st.caption(f"Does not fit, or cannot be asked, from {missing[0][knob]:,} {what} on.")
@@ -178,9 +188,7 @@ def _assumptions(estimate: Estimate) -> None:
     left, right = st.columns([2, 3], vertical_alignment="bottom")
     kinds = sorted(rows["Kind"].unique())
     with left:
-        kept = st.pills(
-            "Show", kinds, selection_mode="multi", default=[k for k in kinds if k != "you"], key="assumption-kinds"
-        )
+        kept = st.pills("Show", kinds, selection_mode="multi", default=[k for k in kinds if k != "you"], key="assumption-kinds")
     with right:
         text = st.text_input("Find", key="assumption-find", placeholder="efficiency, power, context …")
     rows = rows[rows["Kind"].isin(kept)]
@@ -205,11 +213,7 @@ def _launch(estimate: Estimate) -> None:
     st.caption(texts.LAUNCH)
     st.code(launch(estimate), language="bash", wrap_lines=True)
     used = pd.DataFrame(
-        [
-            {"Knob": key.replace("_", " "), "As used": f"{item}"}
-            for key, item in estimate.resolved.items()
-            if item is not None
-        ]
+        [{"Knob": key.replace("_", " "), "As used": f"{item}"} for key, item in estimate.resolved.items() if item is not None]
     )
     with st.expander("Every knob as it was used"):
         st.dataframe(used, hide_index=True)
@@ -233,9 +237,7 @@ def _money(estimate: Estimate) -> None:
             key="usd-million",
             help="Of answers, at this load.",
         )
-        number.tile(
-            "A month", money["usd_per_month"], show(float(value(money["usd_per_month"])), "USD"), key="usd-month"
-        )
+        number.tile("A month", money["usd_per_month"], show(float(value(money["usd_per_month"])), "USD"), key="usd-month")
         number.tile(
             "Power",
             estimate.metrics["power"],
@@ -252,9 +254,7 @@ def _money(estimate: Estimate) -> None:
     if estimate.resolved["cost_basis"] == "rented" and estimate.scenario.costs.usd_per_h is None:
         st.caption("No purchase price is known for this device: the list price of renting it is taken. Give yours under Prices.")
     elif estimate.resolved["cost_basis"] not in ("rented", "bought"):
-        st.caption(
-            "No purchase price is known for this device: only electricity is counted. Give one under Prices."
-        )
+        st.caption("No purchase price is known for this device: only electricity is counted. Give one under Prices.")
 
 
 @st.fragment

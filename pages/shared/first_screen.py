@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from core import nearest, tables, words
+from core import nearest, tables, trust, words
 from core.answer import Estimate, Memory
 from core.quantity import value
 from core.scenario import Scenario
@@ -13,21 +14,23 @@ from pages.shared import charts, controls, number
 from pages.shared import words as texts
 
 _COLOURS = {"in_vram": "green", "with_offload": "orange", "insufficient_memory": "red"}
+_HELPS = {"decode_rate": texts.DECODE, "ttft": texts.TTFT, "prefill_rate": texts.PREFILL, "output_rate": texts.TOTAL}
 
 
-def draw(estimate: Estimate) -> None:
-    """The first screen for one answer; where it does not fit, what is short and what would fit."""
+def draw(estimate: Estimate) -> DeltaGenerator:
+    """The first screen for one answer; where it does not fit, what is short and what would fit. Returns the place for what to trust."""
     with st.container(key="answer", gap="small"):
         st.badge(words.FITS[estimate.feasibility], color=_COLOURS[estimate.feasibility])  # type: ignore[arg-type]
         st.title(texts.escape(words.answer_sentence(estimate)), anchor=False)
         for reason in (*estimate.reasons, *(estimate.warnings if estimate.runs else ())):
             st.markdown(f":gray[{texts.escape(reason.text)}]")
+        trusted = st.empty()
     if not estimate.runs:
         _memories(estimate)
         _nearest(estimate.scenario)
-        return
+        return trusted
     _tiles(estimate)
-    st.caption(f"{texts.LABEL} {texts.CLICK}")
+    st.caption(f"{texts.CORRECTED if estimate.bands else texts.LABEL} {texts.CLICK}")
     left, right = st.columns([1, 1], gap="large")
     with left:
         _memories(estimate)
@@ -37,15 +40,16 @@ def draw(estimate: Estimate) -> None:
             charts.shares(rows, names=tables.bound_names(), key="shares")
         else:
             st.caption("What holds it back is unknown, for the times are.")
+    return trusted
 
 
 def _tiles(estimate: Estimate) -> None:
     load = estimate.scenario.workload
     many = load.concurrency > 1 or load.arrival in ("open", "saturated")
-    shown = {
-        name: show(estimate.metric(name), unit)
-        for name, unit in (("decode_rate", "tok/s"), ("ttft", "s"), ("prefill_rate", "tok/s"), ("output_rate", "tok/s"))
-    }
+    units = (("decode_rate", "tok/s"), ("ttft", "s"), ("prefill_rate", "tok/s"), ("output_rate", "tok/s"))
+    shown = {name: show(estimate.metric(name), unit) for name, unit in units}
+    spans = {name: words.span(estimate, name, unit) for name, unit in units}
+    helps = {name: f"{text} {trust.held(estimate, name)}".strip() for name, text in _HELPS.items()}
     prompt = f"for {load.prompt_tokens:,} prompt tokens"
     with st.grid(min_column_width=138, gap="medium"):
         number.tile(
@@ -53,19 +57,27 @@ def _tiles(estimate: Estimate) -> None:
             estimate.metrics["decode_rate"],
             shown["decode_rate"],
             key="decode",
+            span=spans["decode_rate"],
             note=f"{show(estimate.metric('tpot'), 's')} each token",
-            help=texts.DECODE,
+            help=helps["decode_rate"],
         )
         number.tile(
-            "First token (TTFT)", estimate.metrics["ttft"], shown["ttft"], key="ttft", note=prompt, help=texts.TTFT
+            "First token (TTFT)",
+            estimate.metrics["ttft"],
+            shown["ttft"],
+            key="ttft",
+            span=spans["ttft"],
+            note=prompt,
+            help=helps["ttft"],
         )
         number.tile(
             "Prefill speed",
             estimate.metrics["prefill_rate"],
             shown["prefill_rate"],
             key="prefill",
+            span=spans["prefill_rate"],
             note=f"answered in {show(estimate.metric('latency'), 's')}",
-            help=texts.PREFILL,
+            help=helps["prefill_rate"],
         )
         asked = f"{load.concurrency:,} users" if load.arrival == "closed" else f"{estimate.metric('batch'):,.0f} answered at once"
         users = asked if many else "one user"
@@ -74,8 +86,9 @@ def _tiles(estimate: Estimate) -> None:
             estimate.metrics["output_rate"],
             shown["output_rate"],
             key="output",
+            span=spans["output_rate"],
             note=users,
-            help=texts.TOTAL,
+            help=helps["output_rate"],
         )
         memory = estimate.device
         number.tile(

@@ -25,8 +25,7 @@ COUNT = Knob("count", "Count", "Number of these devices in the machine or the cl
 RAM = Knob(
     "ram_gb",
     "RAM, GB",
-    "The host's memory. What does not fit on the device may be held here. On a Mac or another "
-    "machine with unified memory: all of it.",
+    "The host's memory. What does not fit on the device may be held here. On a Mac or another machine with unified memory: all of it.",
     0.5,
     100_000.0,
     None,
@@ -72,9 +71,7 @@ LAYOUT = (
     ),
 )
 OFFLOAD = (
-    Knob(
-        "gpu_layers", "Layers on the device", "The other layers stay in host memory. Empty: as many as fit.", 0, 10_000
-    ),
+    Knob("gpu_layers", "Layers on the device", "The other layers stay in host memory. Empty: as many as fit.", 0, 10_000),
     Knob(
         "experts_on_cpu",
         "Layers with experts on the CPU",
@@ -171,9 +168,7 @@ MACHINE = (
     ),
 )
 COSTS = (
-    Knob(
-        "usd_per_h", "Rent, $ per hour", "Of the whole machine. Replaces purchase and electricity.", 0.0, 1e6, None, 0.5
-    ),
+    Knob("usd_per_h", "Rent, $ per hour", "Of the whole machine. Replaces purchase and electricity.", 0.0, 1e6, None, 0.5),
     Knob(
         "purchase_usd",
         "Purchase price, $",

@@ -25,11 +25,13 @@ _BADGES = {
 }
 
 
-def tile(label: str, number: Any, shown: str, *, key: str, note: str = "", help: str | None = None) -> None:
-    """A number with its label above and a note below; clicking it explains it."""
+def tile(label: str, number: Any, shown: str, *, key: str, span: str = "", note: str = "", help: str | None = None) -> None:
+    """A number with its label above, its range and a note below; clicking it explains it."""
     with st.container(key=f"tile-{key}"):
         st.caption(label, help=help)
         _button(shown, number, f"number-{key}")
+        if span:
+            st.markdown(f":gray[{escape(span)}]")
         if note:
             st.caption(note)
 
@@ -95,12 +97,8 @@ def _level(level: Level, path: list[str]) -> None:
         if level.meaning:
             st.markdown(escape(level.meaning))
     if level.formula:
-        st.code(
-            f"{level.formula}\n= {level.numbers}" if level.numbers else level.formula, language=None, wrap_lines=True
-        )
-        where = (
-            f"[{escape(level.reference)}]({level.reference_url})" if level.reference_url else escape(level.reference)
-        )
+        st.code(f"{level.formula}\n= {level.numbers}" if level.numbers else level.formula, language=None, wrap_lines=True)
+        where = f"[{escape(level.reference)}]({level.reference_url})" if level.reference_url else escape(level.reference)
         st.caption(f"Formula as it ran. Source: {where}")
         with st.container(key="inputs"):
             for index, item in enumerate(level.lines):

@@ -8,10 +8,15 @@ LABEL = (
     "**Analytic, uncorrected.** Computed from datasheets and the model's shape, not yet corrected by measurements. "
     "Ranges come with the measured correction."
 )
-CLICK = "Click any number to see how it was calculated, down to its sources."
-DECODE = (
-    "How fast the answer is written, once it has begun: tokens a second that one user sees. People read at about 5."
+CORRECTED = "**Corrected by measurements.** Ranges go from the 10th to the 90th percentile."
+NEAREST_RUNS = (
+    "The runs of other people, and yours, that say most about this answer, each of another configuration or from "
+    "another source. At distance 1 our errors on two runs typically part by a tenth; two people who measure the very "
+    "same thing already part by about 0.7. Ours is today's estimate of that run, which the fit may have known."
 )
+NO_RUNS = "There are no measured runs to show."
+CLICK = "Click any number to see how it was calculated, down to its sources."
+DECODE = "How fast the answer is written, once it has begun: tokens a second that one user sees. People read at about 5."
 TTFT = "From asking to the first token: waiting for others, then reading the prompt."
 PREFILL = "How fast the prompt is read. All its tokens go through the model together."
 TOTAL = "Tokens of all users' answers together, a second."
@@ -22,21 +27,14 @@ ROOFLINE = (
     "the roof is what this runtime is expected to leave unused."
 )
 BY_USERS = "Each user asks again as soon as the answer is complete. The circle marks your scenario."
-BY_PROMPT = (
-    "The prompt grows up to the longest context of the model, one load otherwise unchanged. The circle marks your "
-    "scenario."
-)
+MEASURED_POINTS = "Diamonds are measured: this configuration, nearly this load otherwise."
+BY_PROMPT = "The prompt grows up to the longest context of the model, one load otherwise unchanged. The circle marks your scenario."
 ASSUMPTIONS = (
     "Everything below the numbers shown that no datasheet states: assumptions with their plausible range, guesses "
     "that no document backs, and what you set yourself."
 )
-LAUNCH = (
-    "The command that starts the runtime as it was estimated here. Flags that equal the runtime's default are left out."
-)
-MONEY = (
-    "At this load, around the clock for a month of 720 hours. Purchase is spread over the useful hours of the "
-    "machine's life."
-)
+LAUNCH = "The command that starts the runtime as it was estimated here. Flags that equal the runtime's default are left out."
+MONEY = "At this load, around the clock for a month of 720 hours. Purchase is spread over the useful hours of the machine's life."
 PREVIEW = (
     "See how fast the answer would appear. The text is fixed and was not written by the model; only its pace is "
     "the prediction. The preview ends after ten seconds."
