@@ -17,3 +17,7 @@ class ScenarioError(RoofcastError):
 
 class RunError(RoofcastError):
     """A measured run cannot be read or turned into a scenario."""
+
+
+class HubError(RoofcastError):
+    """A model on the Hub, or a file of one, cannot be had or read."""

@@ -107,6 +107,10 @@ class ModelIR:
     native_dtype: str = "bfloat16"
     native_quant: str | None = None  # catalog quant id of the weights as published, None for native_dtype
     assumed: Mapping[str, str] = field(default_factory=dict)  # field -> what was assumed because the config does not say
+    # Format and bytes of each tensor, in their order, as the header of the published file has them, and the catalog id of
+    # the quantisation that this is. Empty where no header was read.
+    stored: tuple[tuple[str, int], ...] = ()
+    stored_as: str | None = None
 
     @property
     def parameters(self) -> int:

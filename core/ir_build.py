@@ -15,9 +15,14 @@ from core.ir_mixers import write_compressed, write_mixer, write_streams
 from core.ir_write import Writer
 
 
-def build_ir(config: Mapping[str, Any], model_id: str) -> ModelIR:
-    """The IR of a config. Raises ScenarioError, naming field or type, when it is incomplete, wrong or unsupported."""
-    fields = Fields(config, model_id)
+def build_ir(
+    config: Mapping[str, Any], model_id: str, changes: Mapping[str, Any] | None = None, *, generic: bool = False
+) -> ModelIR:
+    """The IR of a config, with `changes` to its fields; `generic` takes an unknown type for what it looks like.
+
+    Raises ScenarioError, naming field or type, when the config is incomplete, wrong or unsupported.
+    """
+    fields = Fields(config, model_id, changes, generic=generic)
     shape = Shape.read(fields)
     attention_of, mlp_of = attentions(fields, shape), mlps(fields, shape)
     blocks, names = _blocks(attention_of, mlp_of)
@@ -27,6 +32,8 @@ def build_ir(config: Mapping[str, Any], model_id: str) -> ModelIR:
         tensors.layer(attention, mlp, layer, name)
     tensors.head()
     tensors.mtp(*prediction_layer(attention_of, mlp_of))
+    native_dtype, native_quant = fields.dtype(), fields.native_quant()
+    fields.check_changes()
     return ModelIR(
         id=model_id,
         model_type=fields.model_type,
@@ -37,8 +44,8 @@ def build_ir(config: Mapping[str, Any], model_id: str) -> ModelIR:
         tensors=tuple(tensors.made),
         tied_embeddings=shape.tied,
         max_context=shape.max_context,
-        native_dtype=fields.dtype(),
-        native_quant=fields.native_quant(),
+        native_dtype=native_dtype,
+        native_quant=native_quant,
         assumed=fields.assumed,
     )
 

@@ -33,26 +33,48 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "torch_dtype": ("dtype",),
 }
 
+# Any name of a field -> the one that errors use.
+_MEANING = {name: meaning for meaning, names in ALIASES.items() for name in names}
+
 # Above these a config is a mistake or a joke, and a tensor list would not end.
 LARGEST: Mapping[str, int] = {"num_hidden_layers": 2_000, "num_experts": 100_000, "num_nextn_predict_layers": 16}
 LARGEST_SIZE = 2**31 - 1
 
 
 class Fields:
-    """A config with its family's defaults. What is taken without the config saying so is noted in `assumed`."""
+    """A config with its family's defaults. What is taken without the config saying so is noted in `assumed`.
 
-    def __init__(self, config: Mapping[str, Any], model_id: str) -> None:
+    `changes` are fields that the user set by hand, over what the config says. `generic` takes a model type that is
+    unknown for the nearest family that its fields allow.
+    """
+
+    def __init__(
+        self, config: Mapping[str, Any], model_id: str, changes: Mapping[str, Any] | None = None, *, generic: bool = False
+    ) -> None:
         if not isinstance(config, Mapping):
             raise ScenarioError(f"The config of '{model_id}' is not a table of fields; give what config.json holds.")
         self.id = model_id
-        self.outer: Mapping[str, Any] = config
         nested = config.get("text_config") or config.get("llm_config") or config.get("language_config")
-        self.raw: Mapping[str, Any] = nested if isinstance(nested, Mapping) else config
+        raw: Mapping[str, Any] = nested if isinstance(nested, Mapping) else config
+        self.changes = {_MEANING.get(name, name): value for name, value in (changes or {}).items()}
+        self.outer: Mapping[str, Any] = {**config, **self.changes}
+        self.raw: Mapping[str, Any] = {**raw, **self.changes}
+        self.asked: set[str] = set()  # fields that were looked up
         self.assumed: dict[str, str] = {}
-        self.model_type = self._model_type()
+        self.model_type = self._model_type(generic)
         self.family: Family = FAMILIES[self.model_type]
+        for name, value in self.changes.items():
+            before = next((raw[key] for key in (name, *ALIASES.get(name, ())) if raw.get(key) is not None), None)
+            self.assumed[name] = f"{value}, set by you" + ("" if before is None else f"; the config says {before}")
 
-    def _model_type(self) -> str:
+    def check_changes(self) -> None:
+        """Raises ScenarioError for a field set by hand that nothing looked up: a typing error, or without effect."""
+        for name in self.changes:
+            if name not in self.asked | {"model_type"}:
+                known = ", ".join(sorted(self.asked))
+                raise ScenarioError(f"'{name}' is no field of {self.model_type} models that changes anything; they have {known}.")
+
+    def _model_type(self, generic: bool) -> str:
         named = [t for t in (self.raw.get("model_type"), self.outer.get("model_type")) if isinstance(t, str) and t]
         if not named:
             raise ScenarioError(
@@ -63,6 +85,14 @@ class Fields:
             family = TEXT_TYPES.get(name, name)
             if family in FAMILIES:
                 return family
+        if self.outer.get("is_encoder_decoder") is True:
+            raise ScenarioError(
+                f"'{self.id}' ({named[0]}) is an encoder-decoder model, which Roofcast does not estimate; give a decoder-only model."
+            )
+        if generic:
+            nearest = _nearest(self.raw)
+            self.assumed["model_type"] = f"laid out as a {nearest} model by its fields: the architecture '{named[0]}' is not known"
+            return nearest
         raise ScenarioError(
             f"The architecture '{named[0]}' of '{self.id}' is not supported; pick a model from the catalog or one of a "
             f"supported type ({', '.join(sorted(FAMILIES))})."
@@ -70,6 +100,7 @@ class Fields:
 
     def get(self, name: str, default: Any = None) -> Any:
         """The field under any of its names; then the family's default; then `default`. An explicit null is kept out."""
+        self.asked.add(name)
         for key in (name, *ALIASES.get(name, ())):
             found = self.raw.get(key)
             if found is not None:
@@ -85,6 +116,7 @@ class Fields:
 
     def outer_get(self, name: str) -> Any:
         """The field in the text part, else beside it: multimodal configs keep some at the top."""
+        self.asked.add(name)
         for source in (self.raw, self.outer):
             for key in (name, *ALIASES.get(name, ())):
                 if source.get(key) is not None:
@@ -173,6 +205,21 @@ class Fields:
         if found is None:
             self.assumed["quantization_config"] = "unquantised weights: the published format is not in the catalog"
         return found
+
+
+def _nearest(raw: Mapping[str, Any]) -> str:
+    """The family that a config of an unknown type most looks like, by its fields alone."""
+
+    def says(name: str) -> bool:
+        return any(raw.get(key) for key in (name, *ALIASES.get(name, ())))
+
+    if says("kv_lora_rank") and says("qk_rope_head_dim"):
+        return "deepseek_v3"
+    if not says("num_experts"):
+        return "llama"
+    if says("n_shared_experts") or says("first_k_dense_replace"):
+        return "glm4_moe"
+    return "qwen3_moe" if says("moe_intermediate_size") else "mixtral"
 
 
 def published_quant(raw: Mapping[str, Any]) -> str | None:

@@ -119,6 +119,8 @@ def _quant(scenario: Scenario, ir: ModelIR, runtime: Runtime, backend: str, devi
     first = containers[0] if containers else None
     asked = scenario.deployment.quant
     if asked is None:
+        if first == "gguf" and ir.stored_as and quants.quant(ir.stored_as).container == "gguf":
+            return quants.quant(ir.stored_as)  # a GGUF file runs as it is
         native = ir.native_quant if runtime.audience == "server" else None
         if ir.native_quant and first == "gguf" and quants.quant(ir.native_quant).kernel_class == "mxfp4":
             return quants.quant("MXFP4", "gguf")  # published in a format that GGUF carries as it is

@@ -232,15 +232,19 @@ class _Same:
 @functools.lru_cache(maxsize=256)
 def _table(key: _Same, scheme: str) -> WeightTable:
     ir, found = key.ir, quant(scheme)
-    merged: dict[tuple[str | None, str, str, str, str], list[Tensor]] = {}
-    for tensor, name in zip(ir.tensors, tensor_formats(ir, found), strict=True):
-        merged.setdefault((tensor.block, tensor.group, tensor.role, tensor.shard, name), []).append(tensor)
+    # What the published file's header says goes before what the scheme would make.
+    stored = ir.stored if found.id == ir.stored_as else tuple(
+        (name, tensor_bytes(tensor, name)) for tensor, name in zip(ir.tensors, tensor_formats(ir, found), strict=True)
+    )
+    merged: dict[tuple[str | None, str, str, str, str], list[tuple[Tensor, int]]] = {}
+    for tensor, (name, size) in zip(ir.tensors, stored, strict=True):
+        merged.setdefault((tensor.block, tensor.group, tensor.role, tensor.shard, name), []).append((tensor, size))
     rows = tuple(
         WeightRow(
             *same,
-            layers=len({t.layer for t in tensors}),
-            elements=sum(t.elements for t in tensors),
-            bytes=sum(tensor_bytes(t, same[4]) for t in tensors),
+            layers=len({tensor.layer for tensor, _ in tensors}),
+            elements=sum(tensor.elements for tensor, _ in tensors),
+            bytes=sum(size for _, size in tensors),
         )
         for same, tensors in merged.items()
     )
