@@ -29,6 +29,11 @@ BOUNDS = {
 LABEL = "analytic, uncorrected"
 
 
+def label(version: str | None) -> str:
+    """What an answer says of itself: the version of the correction behind it, or that there is none."""
+    return LABEL if version is None else f"corrected by measurements, version {version}"
+
+
 @dataclass(frozen=True, slots=True)
 class Reason:
     """Why the answer is what it is: a code for programs and a sentence for people."""
@@ -95,9 +100,14 @@ class Step:
     ops: tuple[Op, ...]
     time: Any
 
+    @property
+    def computed(self) -> float:
+        """Seconds of all operations: the time, but for the factor that a correction puts on the whole step."""
+        return float(sum(float(value(op.time)) for op in self.ops))
+
     def shares(self) -> dict[str, float]:
         """Share of the step's time by what limits it; sums to 1. Empty where the time is unknown."""
-        whole = float(value(self.time))
+        whole = self.computed
         if not whole > 0 or whole == float("inf"):
             return {}
         found: dict[str, float] = {}
@@ -147,12 +157,15 @@ class Estimate:
     decode: Phase
     first_token_shares: Mapping[str, float]  # of TTFT, incl. waiting
     money: Mapping[str, Any]  # "usd_per_h" (USD/s inside), "usd_per_million", "usd_per_month"
-    label: str = LABEL
     notes: tuple[str, ...] = field(default_factory=tuple)
     # With a correction: metric → (p10, p90) in base units around the p50 that `metrics` holds; what the runs know; its version.
     bands: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     support: Support | None = None
     version: str | None = None
+
+    @property
+    def label(self) -> str:
+        return label(self.version)
 
     @property
     def runs(self) -> bool:

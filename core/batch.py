@@ -15,10 +15,10 @@ import numpy as np
 
 from core.columns import columns, load_amounts, plain, stack, take
 from core.errors import RoofcastError, ScenarioError
-from core.estimate import metrics_from, one_pass
 from core.ir import ModelIR
 from core.machine import Columns
 from core.memory import Fit
+from core.pipeline import metrics_from, one_pass
 from core.plan import Plan
 from core.scenario import Arrival, Scenario, Workload
 from core.serving import Served

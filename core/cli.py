@@ -81,15 +81,20 @@ def _print_json(found: Any) -> None:
 
 @app.command()
 @asks
-def estimate(knobs: dict[str, Any], json: Json = False) -> None:
+def estimate(
+    knobs: dict[str, Any],
+    analytic: Annotated[bool, typer.Option("--analytic", help="By the physics alone, uncorrected by measured runs.")] = False,
+    json: Json = False,
+) -> None:
     """Does it fit, how fast is it, and what holds it back?
 
     roofcast estimate --model "llama 3.1 8b" --gpu "RTX 4090" --quant Q4_K_M --context 8192
     """
     asked = read_scenario(knobs)
-    from core.estimate import estimate as answer
+    from core import estimate as engine
+    from core.sweep import answer
 
-    found = answer(asked)
+    found = engine.estimate(asked) if analytic else answer(asked)
     if json:
         from core.response import response
 
@@ -113,8 +118,8 @@ def explain(
     """
     asked = read_scenario(knobs)
     from core.cli_show import number_named
-    from core.estimate import estimate as answer
     from core.quantity import explain as tree
+    from core.sweep import answer
 
     typer.echo(tree(number_named(answer(asked), number), depth))
 

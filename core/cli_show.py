@@ -206,9 +206,9 @@ def _evidence(out: Console, answer: Estimate) -> None:
     from core.trust import NAMES, UNITS, what_to_trust
     from core.units import show
 
-    near = nearest(answer.scenario)
+    near = nearest(answer.scenario, corrected=answer.version is not None)
     trust = what_to_trust(answer, near)
-    _head(out, "What to trust", f"correction {answer.version}" if answer.version else "")
+    _head(out, "What to trust", answer.label)
     for name, part in (("speed", trust.speed), ("tail", trust.tail), ("memory", trust.memory)):
         _item(out, f"{name}: {part.word}. {part.text}")
     if answer.support:

@@ -1,20 +1,39 @@
-"""Estimates of many scenarios as the fitted correction has them: p50, p10 and p90 of every metric, and how near the evidence is."""
+"""What the fitted correction makes of scenarios: columns with what it learned, p10 and p90 of every metric, and the support.
+
+`learned` serves the cited answer of one scenario (`core.estimate`), `answers` gives the same numbers for many as arrays.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from core.answer import Level
-from core.batch import groups, metrics_of
+from core.answer import Level, Support
+from core.batch import groups, run
+from core.catalog.files import source
+from core.catalog.fitted_memory import memory_band
 from core.constants import refit
-from core.correction import BAND_OF, PARTS, Correction
-from core.features import tabulate
+from core.correction import BAND_OF, Correction, Factors
+from core.features import Table, Traits, tabulate
+from core.machine import Columns
+from core.memory import Fit
+from core.pipeline import metrics_from
+from core.quantity import leaf, value
 from core.scenario import Scenario
 
 TIMES = ("ttft", "tpot", "latency")
+EXACT = ("weights", "KV cache")  # parts of memory that are counted; all others are estimated
+# Part of the correction → the column it acts on, and what it is a factor of.
+FACTORS = {
+    "decode": ("decode_factor", "decode step"),
+    "prefill": ("prefill_factor", "prefill step"),
+    "first_token": ("ttft_factor", "first token"),
+}
+
+Ends = dict[str, tuple[Any, Any]]  # metric → p10 and p90, numbers or arrays
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +43,56 @@ class Answer:
     metrics: Mapping[str, float]
     bands: Mapping[str, tuple[float, float]]
     support: Level
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a correction says of one scenario."""
+
+    correction: Correction
+    scales: Mapping[str, float]  # term of a step → how many times as long as assumed
+    factors: Mapping[str, float]  # column → factor
+    word: Factors  # all of it, arrays of one
+    traits: Traits
+    support: Support
+
+    @property
+    def version(self) -> str:
+        return self.correction.version
+
+    def columns(self, c: Columns) -> Columns:
+        """The cited columns with fitted efficiencies, fixed costs and factors in place of what was assumed, cited."""
+        found = refit(c, self.scales, self.version)
+        for name, what in FACTORS.values():
+            setattr(found, name, leaf(f"learned factor of the {what}", self.factors[name], "", "fitted", self._source(name, what)))
+        return found
+
+    def _source(self, name: str, what: str) -> Any:
+        scenarios = sum(self.correction.core.known.counts["engine"].values())
+        says = f"this {what} takes {self.factors[name]:.3g} times as long as the physics with fitted constants says"
+        return source("corpus-fit", note=f"learned from measured runs of {scenarios:,} scenarios (version {self.version}): {says}")
+
+    def bands(self, c: Columns, found: Fit, metrics: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+        """p10 and p90 of the metrics in base units, of those that are finite and have a range. `c` are plain columns."""
+        ends = _bands(self.correction, metrics, self.word, np.array([0]), _estimated(c, found), _memory_band(self.traits))
+        one = {name: (np.asarray(low).item(), np.asarray(high).item()) for name, (low, high) in ends.items()}
+        return {name: pair for name, pair in one.items() if _is_range(*pair)}
+
+
+def learned(scenario: Scenario, correction: Correction, *, strict: bool = True) -> Learned | None:
+    """What the correction says of a scenario; None where it cannot be told."""
+    table = tabulate([scenario], strict=strict)
+    if not len(table.index):
+        return None
+    factors = correction.core.factors(table, correction.trust)
+    return Learned(
+        correction,
+        {term: float(scale[0]) for term, scale in factors.scales.items()},
+        {name: float(factor[0]) for name, factor in _factors(factors, np.array([0])).items()},
+        factors,
+        table.traits[0],
+        _support(correction, table, 0),
+    )
 
 
 def answers(scenarios: Sequence[Scenario], correction: Correction, *, strict: bool = False) -> list[Answer | str]:
@@ -39,20 +108,58 @@ def answers(scenarios: Sequence[Scenario], correction: Correction, *, strict: bo
     for group in parts:
         at = row[group.index]
         c = refit(group.c, {term: scale[at] for term, scale in factors.scales.items()}, correction.version)
-        knobs = {
-            f"{name}_factor": np.exp(factors.steps[part][at, 1]) for part, name in zip(PARTS, ("decode", "prefill", "ttft"), strict=True)
-        }
-        metrics = metrics_of(replace(group, c=c), knobs)
-        metrics.pop("headroom")
-        ends = {}
-        for name in BAND_OF:
-            faster, slower = correction.bands.widths(name, factors.near[at])
-            low, high = (faster, slower) if name in TIMES else (-slower, -faster)
-            ends[name] = metrics[name] * np.exp(low), metrics[name] * np.exp(high)
+        vars(c).update(_factors(factors, at))
+        group = replace(group, c=c)
+        _, fit, served = run(group)
+        with np.errstate(all="ignore"):
+            metrics = {name: group.spread(amount) for name, amount in metrics_from(c, fit, served, group.arrival).items()}
+            multipliers = np.array([_memory_band(table.traits[n]) for n in at]).T
+            ends = _bands(correction, metrics, factors, at, _estimated(c, fit), multipliers)
         for n, place in enumerate(group.index.tolist()):
             found[place] = Answer(
                 {name: float(amounts[n]) for name, amounts in metrics.items()},
-                {name: (float(low[n]), float(high[n])) for name, (low, high) in ends.items()},
-                correction.support(table, int(at[n])),
+                {name: (float(low[n]), float(high[n])) for name, (low, high) in ends.items() if _is_range(low[n], high[n])},
+                _support(correction, table, int(at[n])).level,
             )
     return found
+
+
+def _factors(factors: Factors, at: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: np.exp(factors.steps[part][at, 1]) for part, (name, _) in FACTORS.items()}
+
+
+def _support(correction: Correction, table: Table, at: int) -> Support:
+    return correction.core.known.support(table.traits[at], {name: column[at] for name, column in table.numbers.items()})
+
+
+def _memory_band(traits: Traits) -> tuple[float, float]:
+    return memory_band(traits.runtime, traits.backend)
+
+
+def _bands(
+    correction: Correction, metrics: Mapping[str, Any], factors: Factors, at: np.ndarray, estimated: Any, multipliers: Any
+) -> Ends:
+    """p10 and p90 of the metrics of scenarios `at`: times and rates as runs did that were left out, memory by its `estimated`
+    bytes times `multipliers`."""
+    ends: Ends = {}
+    for name in BAND_OF:
+        faster, slower = correction.bands.widths(name, factors.near[at])
+        low, high = (faster, slower) if name in TIMES else (-slower, -faster)
+        ends[name] = metrics[name] * np.exp(low), metrics[name] * np.exp(high)
+    low, high = multipliers
+    ends["memory_peak"] = metrics["memory_peak"] + (low - 1) * estimated, metrics["memory_peak"] + (high - 1) * estimated
+    return ends
+
+
+def _estimated(c: Columns, found: Fit) -> Any:
+    """Bytes over all devices that are estimates and move what the engine takes, on plain columns.
+
+    Of a card's set share (vLLM) nothing does; where the share is of what is left (TensorRT-LLM), what the pool does not make up for.
+    """
+    parts = sum((value(part.amount) for part in found.parts if part.name not in EXACT), 0.0)
+    of_pool = np.where(np.asarray(c.of_free) > 0, 1 - value(c.fraction), 0.0)
+    return parts * np.where(np.asarray(c.pooled) > 0, of_pool, 1.0) * value(c.count)
+
+
+def _is_range(low: float, high: float) -> bool:
+    return bool(np.isfinite(low) and np.isfinite(high) and low < high)

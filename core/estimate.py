@@ -1,7 +1,7 @@
 """The only door: scenario in, estimate out. Pages, API, command line, solver and validation all call it.
 
-`estimate` answers one scenario with citations; `numbers` gives the same metrics as plain floats, `core.batch` those of many
-scenarios as arrays. All run the same pipeline: plan, memory, phases, serving.
+`estimate` answers one scenario with citations; `numbers` gives its analytic metrics as plain floats, `core.batch` those of many
+scenarios as arrays, `core.corrected` those with a correction. All run the same pipeline: plan, memory, phases, serving.
 """
 
 from __future__ import annotations
@@ -14,23 +14,22 @@ import numpy as np
 from core.answer import Estimate
 from core.catalog import runtimes
 from core.columns import columns, plain
-from core.formulas.activations import over_devices
+from core.corrected import Learned, learned
+from core.correction import Correction
 from core.formulas.economics import (
     cost_per_million,
     cost_per_month,
     electricity_rate,
-    energy_per_token,
-    power_draw,
     purchase_rate,
 )
-from core.ir import ModelIR
 from core.launch import ALL_LAYERS, LaunchKnobs, launch_command
 from core.machine import Columns
 from core.memory import Fit, cache_of_sequence, fit, memories, solved
 from core.phases import phase
+from core.pipeline import metrics_from, one_pass
 from core.plan import Plan, make_plan
 from core.quantity import Quantity, total, value
-from core.scenario import Arrival, Scenario
+from core.scenario import Scenario
 from core.serving import Served, _load, serve, solve_batch
 from core.setting import Setting, settle
 from core.units import GIB, MONTH_HOURS, show
@@ -38,35 +37,8 @@ from core.verdict import feasible, saving, warn
 from core.weights import weight_table
 
 
-def one_pass(ir: ModelIR, c: Columns, arrival: Arrival) -> tuple[Plan, Fit, Served]:
-    """The pipeline once, on plain columns."""
-    plan = make_plan(ir, c)
-    found = fit(plan, c)
-    load = _load(c, found, arrival)
-    batch, residual = solve_batch(plan, c, found, load, arrival)
-    return plan, found, serve(plan, c, found, arrival, batch, residual)
-
-
-def metrics_from(c: Columns, found: Fit, served: Served, arrival: Arrival) -> dict[str, Any]:
-    devices = c.count
-    power = power_draw(rated=c.tdp, idle=c.idle, busy=c.busy, share=c.load_share, count=devices, named="power")
-    return {
-        "ttft": served.ttft,
-        "tpot": served.tpot,
-        "latency": served.latency,
-        "prefill_rate": served.prefill_rate,
-        "decode_rate": served.decode_rate,
-        "output_rate": served.output_rate,
-        "total_rate": served.total_rate,
-        "batch": served.batch,
-        "memory_peak": over_devices(each=found.taken, devices=devices, named="memory over all devices"),
-        "power": power,
-        "energy_per_token": energy_per_token(power=power, rate=served.output_rate, named="energy per token"),
-    }
-
-
 def numbers(scenario: Scenario, *, strict: bool = True) -> dict[str, float]:
-    """The metrics of one scenario as plain floats (s, tok/s, bytes, W, J), without citations. Raises as `estimate` does."""
+    """The analytic metrics of one scenario as plain floats (s, tok/s, bytes, W, J), without citations. Raises as `estimate` does."""
     setting = settle(scenario, strict=strict)
     c = plain(columns(setting))
     arrival = scenario.workload.arrival
@@ -74,15 +46,19 @@ def numbers(scenario: Scenario, *, strict: bool = True) -> dict[str, float]:
     return {name: float(amount) for name, amount in metrics_from(c, found, served, arrival).items()}
 
 
-def estimate(scenario: Scenario, correction: None = None, *, strict: bool = True) -> Estimate:
+def estimate(scenario: Scenario, correction: Correction | None = None, *, strict: bool = True) -> Estimate:
     """Answer one scenario; every number in the answer explains itself.
 
-    `correction` is the fitted correction of the two step times; none is shipped yet, so numbers are analytic and uncorrected.
+    With a `correction` the times are those that it learned from measured runs, with ranges, support and its version; without
+    one all is analytic. What people are shown comes by `core.sweep.answer`.
     Raises ScenarioError for a split or a combination that cannot be, CatalogError for an unknown name.
     """
     setting = settle(scenario, strict=strict)
     c = columns(setting)
     arrival = scenario.workload.arrival
+    known = None if correction is None else learned(scenario, correction, strict=strict)
+    if known is not None:
+        c = known.columns(c)
     bare = plain(c)
     bare_plan = make_plan(setting.ir, bare)
     bare_fit = fit(bare_plan, bare)
@@ -112,14 +88,24 @@ def estimate(scenario: Scenario, correction: None = None, *, strict: bool = True
         metrics=metrics,
         prefill=phase(served.prefill, c),
         decode=phase(served.decode, c),
-        first_token_shares=_first_token(served),
+        first_token_shares=_first_token(served, c),
         money=_money(c, metrics),
         notes=(*setting.notes, *saving(setting, device)),
+        **_ranged(known, bare, found, metrics),
     )
 
 
-def _first_token(served: Served) -> dict[str, float]:
-    whole = float(value(served.ttft))
+def _ranged(known: Learned | None, bare: Columns, found: Fit, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What a correction says of the whole answer; nothing without one."""
+    if known is None:
+        return {}
+    bands = known.bands(bare, found, {name: float(value(amount)) for name, amount in metrics.items()})
+    return {"bands": bands, "support": known.support, "version": known.version}
+
+
+def _first_token(served: Served, c: Columns) -> dict[str, float]:
+    """Shares of the time to the first token as computed: a factor learned for the whole of it lies on all parts alike."""
+    whole = float(value(served.ttft)) / (1.0 if c.ttft_factor is None else float(value(c.ttft_factor)))
     if not 0 < whole < float("inf"):
         return {}
     own, wait = float(value(served.own)), float(value(served.wait))

@@ -16,9 +16,9 @@ import numpy as np
 
 from core.answer import Step
 from core.batch import Group, groups, run
-from core.estimate import metrics_from
 from core.memory import Fit
 from core.phases import OFFLOADED
+from core.pipeline import metrics_from
 from core.plan import Plan
 from core.scenario import Scenario, Workload
 from core.serving import Served

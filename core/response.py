@@ -58,7 +58,7 @@ def response(answer: Estimate) -> dict[str, Any]:
     from core.evidence import nearest  # late: only whole answers need the runs
     from core.trust import what_to_trust
 
-    near = nearest(answer.scenario)
+    near = nearest(answer.scenario, corrected=answer.version is not None)
     return {
         "feasibility": answer.feasibility,
         "reason_codes": [reason.code for reason in answer.reasons],

@@ -155,7 +155,7 @@ def _steps(plan: Plan, c: Columns, fit: Fit, load: _Load, batch: Any) -> _Steps:
 
 def _corrected(step: Step, factor: Any) -> Step:
     """The step with its time times the fitted factor; its operations stay as the physics has them."""
-    return replace(step, time=corrected_time(time=step.time, factor=factor, named=step.name)) if factor is not None else step
+    return replace(step, time=corrected_time(time=step.time, learned_factor=factor, named=step.name)) if factor is not None else step
 
 
 def _extra(c: Columns, steps: _Steps) -> Any:
@@ -278,7 +278,7 @@ def serve(plan: Plan, c: Columns, fit: Fit, arrival: Arrival, batch: Any, residu
             waiting = total([admission, queued, moved, half_step], "waiting")
         ttft = first_token_time(wait=waiting, prefill=own, fixed=c.request_overhead, named="TTFT")
     if c.ttft_factor is not None:
-        ttft = corrected_time(time=ttft, factor=c.ttft_factor, named="TTFT")
+        ttft = corrected_time(time=ttft, learned_factor=c.ttft_factor, named="TTFT")
     latency = request_latency(first_token=ttft, per_token=tpot, output=output, named="latency")
     everyone = _like_count(c, load, arrival)
     if arrival == "static":

@@ -1,4 +1,4 @@
-"""The same question for many values of one knob."""
+"""The answer that people are shown, and the same question for many values of one knob."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from core.answer import Estimate
+from core.correction import shipped
 from core.errors import RoofcastError
 from core.estimate import estimate
 from core.scenario import Scenario
@@ -19,14 +20,17 @@ USERS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 @functools.lru_cache(maxsize=128)
 def answer(scenario: Scenario) -> Estimate:
-    """`estimate`, remembered: pages ask again at every click. Raises what `estimate` raises."""
-    return estimate(scenario)
+    """The estimate as people see it: with the shipped correction, and remembered, for pages ask again at every click.
+
+    Raises what `estimate` raises, and CatalogError where the shipped correction cannot be read.
+    """
+    return estimate(scenario, shipped())
 
 
 @functools.lru_cache(maxsize=4096)
 def _point(scenario: Scenario) -> tuple[tuple[str, Any], ...]:
     try:
-        found = estimate(scenario)
+        found = estimate(scenario, shipped())
     except RoofcastError as error:
         return (("fits", False), ("error", str(error)), *((name, math.nan) for name in METRICS))
     numbers = ((name, found.metric(name) if found.runs else math.nan) for name in METRICS)

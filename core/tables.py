@@ -223,14 +223,15 @@ def assumption_rows(estimate: Estimate) -> list[Row]:
 
 
 def op_rows(phase: Phase) -> list[Row]:
-    """One step's operations: time, work and what limits each."""
-    whole = number(phase.step.time)
+    """One step's operations: time, work and what limits each. A factor learned for the whole step is spread over all of them."""
+    computed = phase.step.computed
+    slower = number(phase.step.time) / computed if computed > 0 else math.nan
     return [
         {
             "Operation": op.name,
             "Layers": op.layers,
-            "Time (ms)": 1e3 * number(op.time),
-            "Share (%)": 100 * number(op.time) / whole if whole > 0 else math.nan,
+            "Time (ms)": 1e3 * number(op.time) * slower,
+            "Share (%)": 100 * number(op.time) / computed if computed > 0 else math.nan,
             "GFLOP": number(op.flop) / 1e9,
             "Read (MiB)": number(op.bytes) / 2.0**20,
             "Sent (MiB)": number(op.sent) / 2.0**20,

@@ -14,7 +14,8 @@ from core import batch
 from core.batch import Group, candidates, groups, metrics_of, numbers_of, run
 from core.columns import columns, plain
 from core.errors import RoofcastError, ScenarioError
-from core.estimate import numbers, one_pass
+from core.estimate import numbers
+from core.pipeline import one_pass
 from core.scenario import Scenario, from_flat
 from core.setting import settle
 

@@ -52,7 +52,8 @@ def test_estimate() -> None:
     assert text.startswith("Llama-3.1-8B at Q4_K_M fits one RTX 4090")
     for word in (
         "8,064 tokens in, 128 out",
-        "analytic, uncorrected",
+        "ranges: p10–p90",
+        "corrected by measurements, version ",
         "weights",
         "KV cache",
         "needed now",
@@ -102,10 +103,12 @@ def test_json() -> None:
     assert found["feasibility"] == "in_vram" and found["reason_codes"] == []
     assert set(found["estimates"]) == METRICS | {"vram_peak_gb", "ram_peak_gb"}
     for name, spread in found["estimates"].items():
-        assert spread["p50"] is not None and spread["p10"] is None and spread["p90"] is None
+        assert spread["p50"] is not None
+        assert name == "ram_peak_gb" or spread["p10"] < spread["p50"] < spread["p90"]
         assert ("p95" in spread) == (name in ("ttft_ms", "tpot_ms", "latency_ms"))
     assert found["recommended_configs"] == []
-    assert found["label"] == "analytic, uncorrected"
+    assert found["label"] == f"corrected by measurements, version {found['correction_version']}"
+    assert found["support"]["level"] in ("seen", "near", "far") and set(found["support"]["by"]) >= {"device", "model"}
     assert found["bottlenecks"][0] == max(found["bottleneck_shares"]["decode_step"].items(), key=lambda x: x[1])[0]
     for shares in found["bottleneck_shares"].values():
         assert sum(shares.values()) == pytest.approx(1.0, abs=1e-4)
@@ -118,6 +121,14 @@ def test_json() -> None:
     device = found["memory"]["device"]
     now = sum(p["gb"] for p in device["parts"])
     assert now == pytest.approx(device["peak_gb"], rel=1e-4)
+
+
+def test_analytic_is_uncorrected() -> None:
+    found = answered(*ASK, "--analytic")
+    assert found["label"] == "analytic, uncorrected" and found["correction_version"] is None and found["support"] is None
+    assert all(spread["p50"] is not None and spread["p10"] is None and spread["p90"] is None for spread in found["estimates"].values())
+    assert found["estimates"]["decode_toks_sec"]["p50"] != answered(*ASK)["estimates"]["decode_toks_sec"]["p50"]
+    assert "analytic, uncorrected" in said("estimate", *ASK, "--analytic")
 
 
 def test_json_of_what_does_not_fit() -> None:
@@ -248,7 +259,8 @@ def test_typing_errors_in_options() -> None:
 def test_explain() -> None:
     text = said("explain", *ASK)
     assert text.startswith("decode rate = ")
-    assert "= 1 / per_token" in text and "[datasheet]" in text and "[assumption]" in text and "[model_config]" in text
+    assert "= 1 / per_token" in text and "[datasheet]" in text and "[model_config]" in text
+    assert "time * learned_factor" in text and "[fitted]" in text and "assumed before" in text
     weights = said("explain", *ASK, "--number", "weights")
     assert (weights.startswith("weights = ") and "stored" in weights) or "bits" in weights
     assert "deeper parts are left out" in said("explain", *ASK, "--depth", "1")

@@ -35,7 +35,7 @@ def notices(page: AppTest) -> str:
 def test_opens_with_the_default() -> None:
     page = opened()
     assert sentence(page).startswith("Llama-3.1-8B-Instruct at Q4_K_M fits one RTX 4090 with ")
-    assert "analytic, uncorrected" in " ".join(c.value for c in page.caption).lower()
+    assert "corrected by measurements" in " ".join(c.value for c in page.caption).lower()
     assert not notices(page)
 
 

@@ -9,9 +9,9 @@ from core.units import Count, Seconds
 
 
 @formula("definition")
-def corrected_time(*, time: Seconds, factor: Count) -> Seconds:
-    """The analytic time times what measured runs took relative to it."""
-    return time * factor
+def corrected_time(*, time: Seconds, learned_factor: Count) -> Seconds:
+    """The computed time times how much longer measured runs took than it says."""
+    return time * learned_factor
 
 
 @formula("definition")
