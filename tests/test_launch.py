@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from core.errors import CatalogError, ScenarioError
-from core.launch import LaunchKnobs, launch_command
+from core.launch import ALL_LAYERS, LaunchKnobs, launch_command
 from core.units import GIB
 
 
@@ -17,6 +17,8 @@ def test_llama_cpp() -> None:
         "meta-llama/Llama-3.1-8B-Instruct",
         "llama.cpp",
         quant="Q4_K_M",
+        gpu_layers=ALL_LAYERS,
+        flash_attention=True,
         max_context=8192,
         max_sequences=4,
         token_budget=2048,
@@ -31,6 +33,8 @@ def test_llama_cpp_with_experts_on_the_cpu() -> None:
         "llamacpp",
         quant="MXFP4",
         kv_dtype="q8_0/q5_1",
+        gpu_layers=ALL_LAYERS,
+        flash_attention=True,
         experts_on_cpu=30,
         max_context=16384,
         device_count=2,
@@ -48,7 +52,7 @@ def test_llama_cpp_by_rows_and_on_a_cpu() -> None:
         "a/b", "llama.cpp", quant="Q8_0", gpu_layers=40, flash_attention=False, device_count=2, split="tensor"
     )
     assert launch_command(rows) == "llama-server -m b-Q8_0.gguf -ngl 40 -sm row -fa off"
-    cpu = LaunchKnobs("a/b", "llama.cpp", backend="cpu", kv_dtype="f16", max_sequences=1)
+    cpu = LaunchKnobs("a/b", "llama.cpp", backend="cpu", flash_attention=True, kv_dtype="f16", max_sequences=1)
     assert launch_command(cpu) == "llama-server -m b-Q4_K_M.gguf -ngl 0 -np 1 -fa on"
 
 
@@ -98,7 +102,7 @@ def test_vllm_quantises_or_asks_for_a_checkpoint() -> None:
     assert launch_command(LaunchKnobs("a/b", "vllm", quant="FP8")) == "vllm serve a/b --quantization fp8"
     assert launch_command(LaunchKnobs("a/b", "vllm", quant="FP16")) == "vllm serve a/b --dtype float16"
     assert launch_command(LaunchKnobs("a/b", "vllm", quant="AWQ-INT4")) == (
-        "# The model must be a checkpoint quantised to AWQ-INT4.\nvllm serve a/b"
+        "# The model must be a checkpoint quantised to AWQ-INT4.\nvllm serve a/b --quantization awq"
     )
 
 
@@ -181,7 +185,7 @@ def test_mlx() -> None:
 
 
 def test_a_runtime_that_is_not_described_gets_a_comment() -> None:
-    assert launch_command(LaunchKnobs("a/b", "tgi")).startswith("# TGI is not described yet")
+    assert launch_command(LaunchKnobs("a/b", "deepspeed")).startswith("# DeepSpeed's command line is not described")
 
 
 def test_mappings_and_unknown_runtimes() -> None:

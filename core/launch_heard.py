@@ -1,0 +1,336 @@
+"""What a command means for a scenario: a runtime's own words translated into knobs, the way back from core.launch_words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.catalog import models
+from core.catalog.quants import kv_dtype
+from core.errors import CatalogError, RunError, ScenarioError
+from core.launch_flags import Table
+from core.launch_words import ALL_LAYERS
+from core.resolve import find_model, quant_in_name
+from core.units import GIB
+from core.weights import weight_table
+
+_SAME = (
+    "max_context", "max_sequences", "token_budget", "micro_batch", "memory_fraction", "threads", "cuda_graphs",
+    "flash_attention", "gpu_layers", "prompt_tokens", "output_tokens", "context_depth",
+    "concurrency",
+)  # fmt: skip
+_MANY_LAYERS = 99  # llama.cpp's idiom for "every layer", as is any more
+_IN_LAYERS = ("attention", "mlp", "experts", "shared_experts", "router", "norm")
+_PATTERN = 200  # characters of a tensor pattern
+
+
+@dataclass(slots=True)
+class Heard:
+    """A command's settings in the runtime's words (`words`), and what they come to."""
+
+    table: Table
+    words: dict[str, Any]
+    positional: str | None
+    container_devices: str | None = None
+    fields: dict[str, Any] = field(default_factory=dict)  # scenario knobs
+    launch: dict[str, Any] = field(default_factory=dict)  # knobs of the written command, where they are other
+    not_modelled: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    model_text: str = ""
+
+
+def understand(heard: Heard) -> None:
+    """Fills in fields, launch knobs and notes. Raises ScenarioError for settings that contradict each other."""
+    words, fields = heard.words, heard.fields
+    fields["runtime"] = heard.table.runtime
+    for name in _SAME:
+        if words.get(name) is not None:
+            fields[name] = words[name]
+    family = heard.table.extends or heard.table.runtime
+    _MODELS.get(family, _server_model)(heard)
+    _LAYOUTS.get(family, _server_layout)(heard)
+    if words.get("cpu_offload_gib") is not None:
+        _streamed(heard, words["cpu_offload_gib"])
+    _cache_type(heard)
+
+
+def _count(text: str | None) -> int | None:
+    """How many devices "0,1", "2", "all" or "device=0,1" mean; of one number, `2`, that it is an index."""
+    if text is None or text in ("all", "", "NoDevFiles"):
+        return None
+    return len([part for part in text.replace("device=", "").split(",") if part.strip()])
+
+
+def _visible(heard: Heard) -> int | None:
+    """Devices that the command shows the runtime, where it says."""
+    shown = _count(heard.words.get("visible"))
+    if shown is not None:
+        heard.launch["visible"] = shown
+        return shown
+    given = heard.container_devices
+    if given is None or given == "all":
+        return None
+    number = int(given) if given.isdigit() and int(given) > 0 else _count(given)
+    heard.launch["visible"] = number
+    return number
+
+
+def _streamed(heard: Heard, gib: float) -> None:
+    """Weights that a server keeps in host memory and streams in every step, as whole layers."""
+    heard.launch["cpu_offload_gib"] = gib
+    model = heard.fields.get("model")
+    if model is None:
+        heard.not_modelled.append(("--cpu-offload-gb", "how many layers it means depends on the model, which is not in the catalog"))
+        return
+    ir = models.ir(model)
+    weights = weight_table(ir, heard.fields.get("quant") or ir.native_quant or "BF16")
+    layer = weights.where(group=_IN_LAYERS) / ir.layers
+    away = min(ir.layers, round(gib * GIB * heard.fields.get("count", 1) / heard.fields.get("dp", 1) / layer))
+    if away > 0:
+        heard.fields["gpu_layers"] = ir.layers - away
+    heard.notes.append(f"{gib:g} GiB a device in host memory is estimated as {away} of {ir.layers} layers.")
+
+
+# ---- models
+
+
+def _resolve(heard: Heard, text: str, runtime_id: str) -> None:
+    """Sets the model that a name or path means, and the quantisation that it states."""
+    heard.model_text = text
+    name = re.sub(r".*models--([^/]+?)--([^/]+)(?:/snapshots/.*)?$", r"\1/\2", text.rstrip("/"))
+    name = re.sub(r"^(?:https?://)?(?:hf\.co|huggingface\.co)/", "", name)
+    try:
+        found = find_model(name)
+    except RunError:
+        try:
+            heard.fields["model"] = models.model(name).id
+        except CatalogError:
+            heard.notes.append(f"The model '{text}' is not in the catalog: name one with the same geometry.")
+    else:
+        heard.fields["model"] = found.id
+        if found.note:
+            heard.notes.append(f"The model '{text}' is {found.note}.")
+    if quant := quant_in_name(name, runtime_id):
+        heard.fields["quant"] = quant.id
+    elif re.search(r"(?i)[-_]fp4\b", name) and runtime_id in ("vllm", "sglang", "tensorrt-llm"):
+        heard.fields["quant"] = "NVFP4"
+
+
+def _server_model(heard: Heard) -> None:
+    text = heard.words.get("model") or heard.positional
+    if not text:
+        raise ScenarioError(f"The command names no model; add it, as in: {heard.table.commands[0]} {_HINT.get(heard.table.model, _FLAG)}.")
+    _resolve(heard, text, heard.table.runtime)
+    heard.launch["model"] = text
+    heard.launch["checkpoint_quant"] = heard.fields.get("quant")
+    quant = heard.words.get("quantization")
+    if quant is not None and heard.fields.get("quant", "").split("-")[0] != quant.split("-")[0]:
+        heard.fields["quant"] = quant
+    elif heard.words.get("dtype") and "quant" not in heard.fields:
+        heard.fields["quant"] = heard.words["dtype"]
+    if str(text).endswith(".gguf"):
+        heard.notes.append(f"GGUF is not counted as supported by {heard.table.runtime}.")
+
+
+_FLAG = "--model Qwen/Qwen3-8B"
+_HINT = {"positional": "Qwen/Qwen3-8B"}
+
+
+def _llama_model(heard: Heard) -> None:
+    words = heard.words
+    repository, file = words.get("repository"), words.get("repository_file") or words.get("file")
+    if not (repository or file):
+        raise ScenarioError("The command names no model; add it, as in: llama-server -m Qwen3-8B-Q4_K_M.gguf.")
+    name, _, tag = (repository or "").partition(":")
+    heard.launch |= {"model": repository or file, "repository": repository, "repository_file": words.get("repository_file")}
+    if not repository:
+        heard.launch["file"] = file
+    _resolve(heard, name if repository else str(file), heard.table.runtime)
+    heard.model_text = str(repository or file)
+    stated = quant_in_name(f"{name}-{tag}" if tag else file or "", heard.table.runtime) if tag or words.get("repository_file") else None
+    if stated:
+        heard.fields["quant"] = stated.id
+    elif "quant" not in heard.fields and repository and not tag:
+        heard.fields["quant"] = "Q4_K_M"
+        heard.notes.append("The repository is named without a quantisation: Q4_K_M, as llama.cpp takes it where there is one.")
+    elif "quant" not in heard.fields:
+        heard.notes.append("The file's name does not state its quantisation: the runtime's usual one is taken.")
+
+
+def _ollama_model(heard: Heard) -> None:
+    text = heard.words.get("FROM") or heard.positional
+    if not text:
+        raise ScenarioError("The command names no model; add `ollama run NAME`, or a Modelfile with its FROM line.")
+    _resolve(heard, text, "ollama")
+    heard.launch |= {"model": text, "file": text}
+
+
+def _mlx_model(heard: Heard) -> None:
+    text = heard.words.get("model") or heard.positional
+    if not text:
+        raise ScenarioError("The command names no model; add it, as in: mlx_lm.server --model mlx-community/Qwen3-8B-4bit.")
+    _resolve(heard, text, "mlx")
+    heard.launch |= {"model": text, "file": text}
+
+
+_MODELS: dict[str, Callable[[Heard], None]] = {"llama.cpp": _llama_model, "ollama": _ollama_model, "mlx": _mlx_model}
+
+
+# ---- layouts
+
+
+def _server_layout(heard: Heard) -> None:
+    """Degrees of a server whose processes are counted by its flags, so that the devices follow from them."""
+    words, fields = heard.words, heard.fields
+    tp, pp, dp, ep, cp = (words.get(name) or 1 for name in ("tp", "pp", "dp", "ep", "cp"))
+    if min(tp, pp, dp, ep, cp) < 1:
+        raise ScenarioError("A degree of parallelism is 1 or more; correct the command.")
+    visible = _visible(heard)
+    if heard.table.runtime == "tgi" and words.get("tp") is None and words.get("sharded") != "false" and visible:
+        tp = visible
+    if words.get("attention_dp"):
+        # Attention is replicated and the tensor ranks are shared out among the replicas; TensorRT-LLM has one for each.
+        dp = tp if heard.table.runtime == "tensorrt-llm" else dp
+        if tp % dp:
+            raise ScenarioError(f"Attention data parallel {dp} does not divide tensor parallel {tp}; correct the command.")
+        if dp > 1 and ep != tp:
+            if ep > 1 or not words.get("expert_parallel"):
+                heard.notes.append(f"Experts are taken as spread over all {tp} ranks, as the estimate has it beside replicated attention.")
+            ep = tp
+        tp //= dp
+    if words.get("expert_parallel"):
+        ep = tp * dp
+    elif heard.table.runtime in ("sglang", "tensorrt-llm") and dp > 1 and ep > 1 and not words.get("attention_dp"):
+        heard.notes.append("Each replica spreads its experts over its own ranks; the estimate spreads them over all.")
+    degrees = {"tp": tp, "pp": pp, "dp": dp, "ep": ep, "cp": cp}
+    fields |= {name: degree for name, degree in degrees.items() if degree > 1}
+    count = fields["count"] = tp * pp * dp * cp
+    if visible is not None and visible < count:
+        heard.notes.append(f"It needs {count} devices and is shown {visible}: the rest must be on further machines.")
+    elif visible is not None and visible > count:
+        heard.notes.append(f"It is shown {visible} devices and uses {count}.")
+    if "fraction_in_file" in words:
+        fields["memory_fraction"] = words["fraction_in_file"]
+
+
+def _llama_layout(heard: Heard) -> None:
+    words, fields, launch = heard.words, heard.fields, heard.launch
+    slots = words.get("max_sequences")
+    context = words.get("all_context")
+    if context is not None:
+        fields["max_context"] = max(1, context // (slots or 1))
+    if "gpu_layers" in fields and (fields["gpu_layers"] >= _MANY_LAYERS or fields["gpu_layers"] < 0):
+        fields["gpu_layers"] = ALL_LAYERS
+    count = _visible(heard)
+    mode = words.get("split_mode")
+    if mode == "none":
+        count = 1
+    elif mode is not None:
+        fields["split"] = "layer" if mode == "layer" else "tensor"
+    if mode == "tensor":
+        heard.notes.append("-sm tensor is estimated as the row split, both tensor parallel.")
+    if words.get("devices") == "none":
+        fields["gpu_layers"] = 0
+        heard.notes.append("--device none is estimated as no layer on the GPU.")
+    elif words.get("devices"):
+        count = len(re.split(r"[,/]", words["devices"]))
+    if words.get("tensor_split"):
+        shares = [share for share in re.split(r"[,/]", words["tensor_split"]) if share.strip() not in ("", "0", "0.0")]
+        count = len(shares)
+        if len(set(shares)) > 1:
+            heard.not_modelled.append(("--tensor-split", "how much each card takes: the estimate splits alike cards evenly"))
+    if count is not None:
+        fields["count"] = launch["visible"] = count
+    _experts(heard)
+
+
+def _experts(heard: Heard) -> None:
+    """How many layers keep their experts in host memory: the scenario counts those with experts, the flag all from the first."""
+    words = heard.words
+    patterns = [part for given in words.get("overrides") or () for part in re.split(r"[,;](?=[^,;]*=)", given)]
+    to_cpu = [p.rsplit("=", 1)[0] for p in patterns if p.rsplit("=", 1)[-1].strip().upper() == "CPU"]
+    for other in (p for p in patterns if p.rsplit("=", 1)[-1].strip().upper() != "CPU"):
+        heard.not_modelled.append(("--override-tensor", f"{other}: only experts in host memory are estimated"))
+    first = ALL_LAYERS if words.get("all_experts") else words.get("experts_on_cpu") or 0
+    model = heard.fields.get("model")
+    ir = models.ir(model) if model else None
+    moe = sorted(n for block in ir.blocks if block.mlp.kind == "moe" for n in block.layers) if ir else None
+    if first and moe == []:
+        heard.not_modelled.append(("--n-cpu-moe", f"{model} has no experts"))
+        return
+    away = {n for n in moe if n < first} if moe is not None else None
+    for pattern in to_cpu:
+        layers = _matched(pattern, moe if moe is not None else [0, ALL_LAYERS - 1])
+        if layers is None:
+            heard.not_modelled.append(("--override-tensor", f"{pattern}=CPU: only whole layers' experts in host memory are estimated"))
+        elif away is not None:
+            away |= layers
+        elif len(layers) == 2:
+            first = ALL_LAYERS
+    if away is not None and moe is not None:
+        if away:
+            heard.fields["experts_on_cpu"] = len(away)
+            heard.launch["experts_on_cpu"] = moe[len(away) - 1] + 1
+            if away != set(moe[: len(away)]):
+                heard.notes.append(f"The experts of {len(away)} layers stay in host memory; the estimate takes the first so many.")
+    elif first:
+        heard.fields["experts_on_cpu"] = heard.launch["experts_on_cpu"] = first
+
+
+def _matched(pattern: str, layers: list[int]) -> set[int] | None:
+    """The layers all of whose experts a tensor pattern matches; None where it matches other or only some of them."""
+    if len(pattern) > _PATTERN or re.search(r"\)[*+{]|[*+}][*+{]|\.\*.*\.\*.*\.\*.*\.\*", pattern):
+        return None  # might take for ever to match
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise ScenarioError(f"The tensor pattern '{pattern}' is no regular expression ({error}); correct it.") from None
+    if any(compiled.search(name) for name in ("token_embd.weight", "output.weight")):
+        return None
+    whole = set()
+    for n in layers:
+        hits = [bool(compiled.search(f"blk.{n}.ffn_{part}_exps.weight")) for part in ("gate", "up", "down")]
+        if compiled.search(f"blk.{n}.attn_q.weight") or any(hits) != all(hits):
+            return None
+        whole |= {n} if all(hits) else set()
+    return whole or None
+
+
+def _ollama_layout(heard: Heard) -> None:
+    words, fields = heard.words, heard.fields
+    if "max_context" not in fields and words.get("server_context") is not None:
+        fields["max_context"] = words["server_context"]
+    if fields.get("gpu_layers", 0) >= _MANY_LAYERS:
+        fields["gpu_layers"] = ALL_LAYERS
+    count = _visible(heard)
+    if count is not None:
+        fields["count"] = count
+    elif words.get("spread"):
+        heard.notes.append("The model is spread over all cards: say how many there are.")
+
+
+def _mlx_layout(heard: Heard) -> None:
+    if heard.words.get("pipeline"):
+        heard.not_modelled.append(
+            ("--pipeline", "how many machines share the layers stands in the host file: give pipeline stages and count")
+        )
+
+
+_LAYOUTS: dict[str, Callable[[Heard], None]] = {"llama.cpp": _llama_layout, "ollama": _ollama_layout, "mlx": _mlx_layout}
+
+
+def _cache_type(heard: Heard) -> None:
+    """One KV type from what the command says of keys and values."""
+    words = heard.words
+    pair = words.get("kv_keys"), words.get("kv_values")
+    said = words.get("kv_dtype")
+    if any(pair):
+        said = f"{pair[0] or 'f16'}/{pair[1] or 'f16'}"
+    if said is None:
+        return
+    try:
+        heard.fields["kv_dtype"] = kv_dtype(said).id
+    except CatalogError as error:
+        raise ScenarioError(str(error)) from error
