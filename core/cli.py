@@ -124,6 +124,42 @@ def explain(
     typer.echo(tree(number_named(answer(asked), number), depth))
 
 
+@app.command("parse")
+@asks
+def parse_command(
+    knobs: dict[str, Any],
+    command: Annotated[str, typer.Argument(metavar="COMMAND", help="The command in quotes; - reads it from standard input.")],
+    answer: Annotated[bool, typer.Option("--estimate", help="Estimate it, on the machine that --gpu and its kin name.")] = False,
+    json: Json = False,
+) -> None:
+    """Reads the command that starts a runtime: what it sets, what is not modelled, what is unknown.
+
+    roofcast parse "vllm serve Qwen/Qwen3-32B -tp 2 --max-model-len 32k" --gpu L40S --estimate
+    """
+    from core import cli_launch
+
+    parsed = cli_launch.pasted(command)
+    if not answer:
+        if json:
+            _print_json(cli_launch.record(parsed))
+        else:
+            typer.echo("\n".join(cli_launch.lines(parsed)))
+        return
+    asked = cli_launch.asked(parsed, knobs)
+    from core.estimate import estimate as estimated
+
+    found = estimated(asked)
+    if json:
+        from core.response import response
+
+        _print_json({**cli_launch.record(parsed), "estimate": response(found)})
+    else:
+        from core.cli_show import show_estimate
+
+        typer.echo("\n".join([*cli_launch.lines(parsed), ""]))
+        show_estimate(found)
+
+
 @app.command()
 def models(text: Text = "", json: Json = False) -> None:
     """Lists and searches the models."""
