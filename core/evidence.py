@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -81,7 +81,7 @@ class NearRun:
     @property
     def differs(self) -> str:
         """What differs, in words."""
-        return "; ".join(item.text for item in self.differences) or "nothing that counts"
+        return _in_words(self.differences)
 
     @property
     def same_configuration(self) -> bool:
@@ -95,6 +95,10 @@ class NearRun:
         cards = f"{system.count} × " if system.count > 1 else ""
         model, card, engine = model_name(self.scenario.model), device_name(system.device), runtime(self.scenario.runtime).name
         return f"{model} {deploy.quant or ''}".rstrip() + f" on {cards}{card}, {engine}"
+
+
+def _in_words(differences: Sequence[Difference]) -> str:
+    return "; ".join(item.text for item in differences) or "nothing that counts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,7 +347,7 @@ def _beside(scenario: Scenario, knob: str, stamp: tuple[tuple[str, int], ...]) -
         load = run.scenario.workload
         source = index.sources.get(str(row["source"]))
         x = load.concurrency if knob == "users" else load.prompt_tokens
-        about = {"source": source.title if source else str(row["source"]), "differs": "; ".join(d.text for d in found.differences)}
+        about = {"source": source.title if source else str(row["source"]), "differs": _in_words(found.differences)}
         points.append({knob: x, **{metric: measured.get(metric, math.nan) for metric in MEASURED}, **about})
     return tuple(points)
 

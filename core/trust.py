@@ -45,38 +45,45 @@ class Trust:
 
 def what_to_trust(answer: Estimate, near: Sequence[NearRun]) -> Trust:
     """Judges an answer by its support and the measured runs nearest to it."""
-    own = [run for run in near if run.same_configuration and run.distance <= ALIKE]
-    return Trust(_speed(answer, own), _tail(answer), _memory(answer, own))
+    same = [run for run in near if run.same_configuration]
+    own = [run for run in same if run.distance <= ALIKE]
+    return Trust(_speed(answer, own, same), _tail(answer), _memory(answer, own))
 
 
-def _speed(answer: Estimate, own: Sequence[NearRun]) -> Trusted:
-    for run in own:
-        metric = next((name for name in SPEEDS if name in run.measured), None)
-        if metric:
-            amount = show(run.measured[metric], UNITS[metric])
-            return Trusted(
-                "measured", f"This very configuration was measured at nearly this load: {NAMES[metric]} {amount} ({run.source})."
-            )
+def _speed(answer: Estimate, own: Sequence[NearRun], same: Sequence[NearRun]) -> Trusted:
+    """`own`: runs of this configuration at nearly this load; `same`: at any load that is among the nearest."""
+    if found := _spoken(own):
+        return Trusted("measured", f"This very configuration was measured at nearly this load: {found}.")
     if answer.feasibility == "with_offload":
-        return Trusted("unmeasured", "Runs with weights in host memory are too few: this speed comes from the engine model.")
-    if answer.support is None:
-        return Trusted(
-            "unmeasured", "No run of this configuration, and no measured correction: computed from datasheets and the engine model."
-        )
-    unseen = [name for name, level in answer.support.by.items() if level != "seen"]
-    if answer.support.level == "far":
-        far = [name for name, level in answer.support.by.items() if level == "far"]
+        return Trusted("unmeasured", "Runs with weights in host memory are too few: this speed is computed from a model of the runtime.")
+    by = answer.support.by if answer.support else {}
+    if answer.support and answer.support.level == "far":
+        far = [name for name, level in by.items() if level == "far"]
         return Trusted("unmeasured", f"Far from every measured run ({', '.join(far)}): it rests on the physics alone.")
-    if unseen:
+    if found := _spoken(same):
+        return Trusted("interpolated", f"This configuration was measured, but at another load or with other software: {found}.")
+    if not answer.support:
+        text = "No run of this configuration, and no measured correction: computed from datasheets and a model of the runtime."
+        return Trusted("unmeasured", text)
+    if unseen := [name for name, level in by.items() if level != "seen"]:
         return Trusted("interpolated", f"Between measured runs: {', '.join(unseen)} not seen, but something near.")
-    return Trusted("interpolated", "Between measured runs: each part was seen, this combination and load were not.")
+    return Trusted("interpolated", "Between measured runs: each part was seen, this combination was not.")
+
+
+def _spoken(runs: Sequence[NearRun]) -> str:
+    """The first speed that one of some runs measured, with who measured it; empty where none did."""
+    for run in runs:
+        for metric in SPEEDS:
+            if metric in run.measured:
+                return f"{NAMES[metric]} {show(run.measured[metric], UNITS[metric])} ({run.source})"
+    return ""
 
 
 def _tail(answer: Estimate) -> Trusted:
     if answer.scenario.workload.arrival == "open":
-        text = "No usable run measured waiting or latency under an open load: queue and tail come from the engine model."
+        text = "No usable run measured waiting or latency under an open load: queue and tail are computed from a model of the runtime."
     else:
-        text = "No usable run measured 95th percentiles of TTFT or latency: tails come from the engine model."
+        text = "No usable run measured 95th percentiles of TTFT or latency: tails are computed from a model of the runtime."
     return Trusted("unmeasured", text)
 
 
@@ -87,7 +94,7 @@ def _memory(answer: Estimate, own: Sequence[NearRun]) -> Trusted:
                 "measured", f"A run of this very configuration peaked at {show(run.measured['memory_peak'], 'B')} ({run.source})."
             )
     if answer.feasibility == "with_offload":
-        text = "Weights and KV cache are counted exactly; what goes to host memory comes from the engine model."
+        text = "Weights and KV cache are counted exactly; what goes to host memory is computed from a model of the runtime."
         return Trusted("unmeasured", text)
     if _fitted(answer.device):
         text = "Weights and KV cache are counted exactly; buffers were fitted to measured peaks of this runtime."
@@ -113,7 +120,8 @@ def held(answer: Estimate, metric: str) -> str:
         shares = _covered(scores())
     except RunError:
         return meant
-    told = [f"{shares[split, _SCORED[metric]]:.0%} on {split}s" for split in _UNSEEN if (split, _SCORED[metric]) in shares]
+    keys = [(split, _SCORED.get(metric, "")) for split in _UNSEEN]
+    told = [f"{shares[key]:.0%} on {key[0]}s" for key in keys if key in shares]
     return f"{meant} Tested with runs that the fit never saw, it held {' and '.join(told)} new to it." if told else meant
 
 

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 import pytest
 from streamlit.testing.v1 import AppTest
+from test_corpus import put
 
-from core.scenario import Scenario, System, Workload
+from core import choices, sweep
+from core.answer import Estimate, Support
+from core.errors import RunError
+from core.estimate import estimate
+from core.evidence import nearest
+from core.scenario import Scenario, System, Workload, from_flat
+from core.trust import UNITS
+from core.units import show
+from pages.shared import evidence
 
 FRAME = str(Path(__file__).resolve().parents[1] / "pages" / "frame.py")
 
@@ -147,7 +158,7 @@ def test_number_explains_itself() -> None:
     assert not page.exception
 
 
-@pytest.mark.parametrize("view", ["Users and context", "Roofline", "Memory", "Assumptions", "Run it", "Cost and energy", "Preview"])
+@pytest.mark.parametrize("view", ["Users and context", "Evidence", "Roofline", "Memory", "Assumptions", "Run it", "Cost and energy", "Preview"])
 @pytest.mark.parametrize("device", ["RTX 4090", "Raspberry Pi 5 8GB", "Apple M4 Max"])
 def test_every_part_opens(view: str, device: str) -> None:
     page = opened(view=view, device=device, model="Qwen3-8B")
@@ -157,3 +168,95 @@ def test_every_part_opens(view: str, device: str) -> None:
 def test_launch_flags() -> None:
     page = opened(view="Run it")
     assert any(block.value.startswith("llama-server ") for block in page.code)
+
+
+# ---- What stands behind an answer
+
+
+def said(page: AppTest) -> str:
+    """All text of the page without its markup."""
+    assert not page.exception
+    return "\n".join(block.value.replace("\\", "") for block in [*page.markdown, *page.caption])
+
+
+@pytest.fixture
+def no_own_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROOFCAST_HOME", str(tmp_path))
+
+
+@pytest.fixture
+def banded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every answer with known ranges and support, whatever correction is shipped."""
+
+    def known(scenario: Scenario) -> Estimate:
+        found = estimate(scenario)
+        support = Support("near", {"device": "seen", "model": "near", "runtime": "seen", "quant": "far", "load": "seen"})
+        return replace(found, bands={"decode_rate": (14.2, 18.1), "ttft": (0.95, 1.23)} if found.runs else {}, support=support)
+
+    monkeypatch.setattr(sweep, "answer", known)
+
+
+def test_says_in_a_word_each_what_to_trust(no_own_runs: None) -> None:
+    words = r":(green|blue|orange)-badge\[{} (measured|interpolated|unmeasured)\]"
+    assert all(re.search(words.format(name), said(opened())) for name in ("Speed", "Tail", "Memory"))
+
+
+def test_what_does_not_run_has_no_speed_to_trust(no_own_runs: None) -> None:
+    text = said(opened(model="Llama-3.3-70B-Instruct", device="RTX 4090", runtime="vllm", quant="FP8", view="Evidence"))
+    assert "badge[Memory unmeasured]" in text and "badge[Speed" not in text and "**Speed**" not in text
+
+
+def test_ranges_under_the_numbers_where_a_correction_gives_them(banded: None) -> None:
+    page = opened()
+    shown = [block.value for block in page.markdown]
+    assert ":gray[14–18 tok/s]" in shown
+    assert ":gray[950 ms–1.2 s]" in shown
+    helps = [caption.help for caption in page.caption if caption.help]
+    assert sum("meant to hold 8 of 10 runs" in text for text in helps) == 2
+    assert "Corrected by measurements" in said(page)
+
+
+def test_without_a_correction_no_range_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "answer", estimate)
+    page = opened()
+    assert "Analytic, uncorrected" in said(page) and ":gray[" not in said(page)
+
+
+def test_evidence_names_the_nearest_runs(no_own_runs: None, banded: None) -> None:
+    page = opened(view="Evidence")
+    text = said(page)
+    assert ":blue-badge[model near]" in text and ":orange-badge[quant far]" in text
+    near = nearest(page_scenario())
+    assert len(near) == 5
+    assert text.count("Differs in: ") == 5
+    for run in near:
+        assert f"**{run.what}**" in text
+        assert f"Distance {run.distance:.1f}. Differs in: {run.differs}." in text
+        assert f"[{run.source}]({run.url})" in text and f"Licence: {run.licence}" in text
+        metric, ours = next(iter(run.ours.items()))
+        assert f"**{show(run.measured[metric], UNITS[metric])}**, ours {show(ours, UNITS[metric])}" in text
+
+
+def page_scenario() -> Scenario:
+    """The default scenario as the form makes it."""
+    return from_flat(
+        {"model": choices.MODEL, "device": choices.DEVICE, "runtime": choices.RUNTIME, "quant": "Q4_K_M", "prompt_tokens": 512,
+         "output_tokens": 128}
+    )  # fmt: skip
+
+
+def test_broken_evidence_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RunError("The runs cannot be read.")
+
+    monkeypatch.setattr(evidence, "nearest", broken)
+    assert said(opened(view="Evidence")).count("The runs cannot be read.") == 2
+
+
+def test_measured_points_stand_beside_the_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROOFCAST_HOME", str(tmp_path))
+    asked = {"model": "Qwen3-8B", "device": "H100 SXM5 80GB", "runtime": "vLLM", "quant": "FP8", "prompt_tokens": "1024",
+             "output_tokens": "256", "concurrency": "8"}  # fmt: skip
+    assert "Green diamonds" not in said(opened(**asked))
+    put(tmp_path / "runs" / "mine", *({"concurrency": users, "tpot_ms_p50": "10"} for users in ("2", "32")))
+    assert "Green diamonds" in said(opened(**asked))

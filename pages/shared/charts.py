@@ -123,22 +123,28 @@ def curve(
     key: str,
     log_y: bool = False,
     measured: Sequence[dict[str, Any]] = (),
-) -> None:
-    """One metric against one knob on a logarithmic axis, with the scenario's own value marked, and `measured` points beside the line."""
+) -> bool:
+    """One metric against one knob on a logarithmic axis, with the scenario's own value marked and `measured` points as diamonds.
+
+    Returns whether any of those was drawn.
+    """
     data = pd.DataFrame(rows)
     data = data[data["fits"] & data[y].map(math.isfinite)]
     if data.empty:
         st.caption(f"{title}: nothing to draw, for no value fits or the speed is unknown.")
-        return
+        return False
+    reach = data[x].min(), data[x].max()
+    dots = [row for row in measured if math.isfinite(row[y]) and reach[0] <= row[x] <= reach[1]]
+    heights = [*data[y], *(row[y] for row in dots)]
     scale_y = alt.Scale(type="log") if log_y else alt.Scale(zero=True)
     axis_x = alt.X(
         f"{x}:Q",
         title=x_title,
         scale=alt.Scale(type="log", base=2, nice=False),
-        axis=alt.Axis(values=_ticks(data[x].min(), data[x].max()), labelExpr=_POWERS, labelOverlap=True),
+        axis=alt.Axis(values=_ticks(*reach), labelExpr=_POWERS, labelOverlap=True),
     )
     marks = (
-        alt.Axis(values=_decades(data[y].min(), data[y].max()), format="~g", minExtent=36)
+        alt.Axis(values=_decades(min(heights), max(heights)), format="~g", minExtent=36)
         if log_y
         else alt.Axis(tickCount=5, labelExpr="format(datum.value, ',')", minExtent=36)
     )
@@ -153,13 +159,13 @@ def curve(
         .encode(x=axis_x, y=axis_y, tooltip=hint)
     )
     layers = [path, points, here]
-    reach = data[x].min(), data[x].max()
-    if dots := [row for row in measured if math.isfinite(row[y]) and reach[0] <= row[x] <= reach[1]]:
+    if dots:
         about = [*hint, alt.Tooltip("source:N", title="Measured by"), alt.Tooltip("differs:N", title="Differs in")]
         mark = alt.Chart(pd.DataFrame(dots)).mark_point(shape="diamond", filled=True, size=70, opacity=0.85, color=MEASURED)
         layers.append(mark.encode(x=axis_x, y=axis_y, tooltip=about))
     st.markdown(f"**{title}**")
     _draw(alt.layer(*layers).properties(height=210), title, key)
+    return bool(dots)
 
 
 _POWERS = "datum.value >= 1048576 ? datum.value / 1048576 + 'M' : datum.value >= 1024 ? datum.value / 1024 + 'k' : datum.value"

@@ -68,9 +68,10 @@ def _curves(
     metrics: tuple[tuple[str, str, str, bool], ...],
 ) -> None:
     measured = beside(estimate.scenario, knob)
+    drawn = False
     for column, (metric, y_title, title, log) in zip(st.columns(len(metrics)), metrics, strict=True):
         with column:
-            charts.curve(
+            drawn |= charts.curve(
                 rows,
                 x=knob,
                 y=metric,
@@ -82,7 +83,7 @@ def _curves(
                 log_y=log,
                 measured=measured,
             )
-    if measured:
+    if drawn:
         st.caption(texts.MEASURED_POINTS)
     missing = [row for row in rows if not row["fits"]]
     if missing:

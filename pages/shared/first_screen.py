@@ -10,7 +10,7 @@ from core.answer import Estimate, Memory
 from core.quantity import value
 from core.scenario import Scenario
 from core.units import show
-from pages.shared import charts, controls, number
+from pages.shared import charts, controls, evidence, number
 from pages.shared import words as texts
 
 _COLOURS = {"in_vram": "green", "with_offload": "orange", "insufficient_memory": "red"}
@@ -24,7 +24,7 @@ def draw(estimate: Estimate) -> DeltaGenerator:
         st.title(texts.escape(words.answer_sentence(estimate)), anchor=False)
         for reason in (*estimate.reasons, *(estimate.warnings if estimate.runs else ())):
             st.markdown(f":gray[{texts.escape(reason.text)}]")
-        trusted = st.empty()
+        trusted = evidence.place()
     if not estimate.runs:
         _memories(estimate)
         _nearest(estimate.scenario)
@@ -48,7 +48,7 @@ def _tiles(estimate: Estimate) -> None:
     many = load.concurrency > 1 or load.arrival in ("open", "saturated")
     units = (("decode_rate", "tok/s"), ("ttft", "s"), ("prefill_rate", "tok/s"), ("output_rate", "tok/s"))
     shown = {name: show(estimate.metric(name), unit) for name, unit in units}
-    spans = {name: words.span(estimate, name, unit) for name, unit in units}
+    spans = {name: texts.with_unit(words.span(estimate, name, unit), shown[name]) for name, unit in units}
     helps = {name: f"{text} {trust.held(estimate, name)}".strip() for name, text in _HELPS.items()}
     prompt = f"for {load.prompt_tokens:,} prompt tokens"
     with st.grid(min_column_width=138, gap="medium"):

@@ -25,6 +25,7 @@ _CSS = """
 .st-key-explained-value p { font-size: 2rem; line-height: 1.25; font-weight: 650; font-variant-numeric: tabular-nums; }
 [class*="st-key-trail"] button { padding: 0; min-height: 0; }
 [class*="st-key-inputs"] { gap: 0.35rem !important; }
+[class*="st-key-near-run-"] [data-testid="stVerticalBlock"] { gap: 0.35rem; }
 [data-testid="stCode"] pre, [data-testid="stCode"] code { font-size: 0.86rem; }
 .small-screen { display: none; opacity: 0.7; font-size: 0.86rem; }
 @media (max-width: 640px) {

@@ -8,11 +8,24 @@ LABEL = (
     "**Analytic, uncorrected.** Computed from datasheets and the model's shape, not yet corrected by measurements. "
     "Ranges come with the measured correction."
 )
-CORRECTED = "**Corrected by measurements.** Ranges go from the 10th to the 90th percentile."
+CORRECTED = (
+    "**Corrected by measurements.** The range under a number goes from the 10th to the 90th percentile: it is meant to "
+    "hold 8 of 10 measured runs."
+)
 NEAREST_RUNS = (
-    "The runs of other people, and yours, that say most about this answer, each of another configuration or from "
-    "another source. At distance 1 our errors on two runs typically part by a tenth; two people who measure the very "
-    "same thing already part by about 0.7. Ours is today's estimate of that run, which the fit may have known."
+    "Runs of other people, and yours, that say most about this answer: each is another configuration or comes from "
+    "another source. Distance counts what differs: at 1 our errors on two runs typically part by a tenth, and two people "
+    "who measure the very same thing already part by about 0.7. “Ours” is today's estimate of that run, which the fit may "
+    "have known."
+)
+TRUST = (
+    "How far to trust this answer. **Measured**: this very configuration was run at nearly this load. **Interpolated**: "
+    "it lies between measured runs. **Unmeasured**: it is computed, and no run stands behind it. *Tail* is the slowest "
+    "answers among many (95th percentile). The reasons and the nearest runs stand under Evidence."
+)
+SUPPORT = (
+    "What the measured runs know. **Seen**: they hold this very one. **Near**: they hold a relative, such as another card "
+    "of the same architecture. **Far**: neither."
 )
 NO_RUNS = "There are no measured runs to show."
 CLICK = "Click any number to see how it was calculated, down to its sources."
@@ -27,7 +40,10 @@ ROOFLINE = (
     "the roof is what this runtime is expected to leave unused."
 )
 BY_USERS = "Each user asks again as soon as the answer is complete. The circle marks your scenario."
-MEASURED_POINTS = "Diamonds are measured: this configuration, nearly this load otherwise."
+MEASURED_POINTS = (
+    "Green diamonds are measured runs of this very configuration, at nearly this load otherwise. Point at one to see who "
+    "measured it and what differs."
+)
 BY_PROMPT = "The prompt grows up to the longest context of the model, one load otherwise unchanged. The circle marks your scenario."
 ASSUMPTIONS = (
     "Everything below the numbers shown that no datasheet states: assumptions with their plausible range, guesses "
@@ -46,3 +62,8 @@ LINK = "The address of this page holds the whole scenario: copy it to share or k
 def escape(text: str) -> str:
     """Text in which Markdown sees no markup."""
     return "".join(f"\\{letter}" if letter in "\\`*_[]$~:#<>" else letter for letter in text)
+
+
+def with_unit(span: str, shown: str) -> str:
+    """A range with the unit of the number above it, "14–18 tok/s", where it does not name its own."""
+    return f"{span} {shown.rsplit(' ', 1)[-1]}" if span and " " not in span else span
