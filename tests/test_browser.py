@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_plus
 
 import pytest
 
@@ -22,9 +23,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: 
 expect = sync_api.expect
 
 ROOT = Path(__file__).resolve().parents[1]
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-)
+CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
 QUIET = [
     "--no-sandbox",
     "--disable-gpu",
@@ -139,18 +138,29 @@ def test_main_path(address: str, browser: Any) -> None:
     dialog.locator(".st-key-inputs").get_by_role("button").first.click()
     expect(dialog.locator(".st-key-trail")).to_contain_text("decode rate", timeout=10_000)
 
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+
+    page.get_by_role("tab", name="Evidence").click()
+    expect(page.get_by_text("Nearest measured runs")).to_be_visible(timeout=15_000)
+    runs = page.locator("[class*='st-key-near-run-']")
+    expect(runs).to_have_count(5)
+    expect(runs.first.get_by_role("link")).to_have_attribute("href", re.compile("^https://"))
+    page.wait_for_url("**view=Evidence**")
+
     outside = [url for url in asked if not re.match(rf"({re.escape(address)}|data:|blob:)", url)]
     assert not outside
     context.close()
 
 
+@pytest.mark.parametrize("view", ["Users and context", "Evidence"])
 @pytest.mark.parametrize(("scheme", "width"), [("dark", 1280), ("dark", 390), ("light", 390)])
-def test_renders_without_overflow(address: str, browser: Any, scheme: str, width: int) -> None:
+def test_renders_without_overflow(address: str, browser: Any, scheme: str, width: int, view: str) -> None:
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page = context.new_page()
     failures: list[str] = []
     page.on("pageerror", lambda error: failures.append(str(error)))
-    page.goto(f"{address}/?model=Llama-3.3-70B-Instruct&device=RTX+3090&ram_gb=64")
+    page.goto(f"{address}/?model=Llama-3.3-70B-Instruct&device=RTX+3090&ram_gb=64&view={quote_plus(view)}")
     settled(page)
     expect(page.get_by_test_id("stVegaLiteChart").first).to_be_visible(timeout=20_000)
     ground = page.get_by_test_id("stApp").evaluate("e => getComputedStyle(e).backgroundColor")

@@ -6,6 +6,8 @@ import pytest
 from test_corpus import put
 
 from core import distance, evidence
+from core.correction import shipped
+from core.estimate import estimate
 from core.evidence import beside, nearest
 from core.scenario import from_flat
 from core.units import GIB
@@ -97,6 +99,28 @@ def test_points_beside_a_line(own):
     assert all(math.isnan(point["ttft"]) for point in beside(ASKED, "users") if point["source"] == "ours")
     prompts = [point["prompt"] for point in beside(ASKED, "prompt") if point["source"] == "ours"]
     assert prompts == [16384]
+
+
+def test_points_beside_a_line_name_their_source_and_what_differs(own):
+    put(own, {"concurrency": "2", "tpot_ms_p50": "10", "ttft_ms_p50": "80"}, {"concurrency": "4", "prompt_tokens": "2048"})
+    two, four = sorted((point for point in beside(ASKED, "users") if point["source"] == "ours"), key=lambda point: point["users"])
+    assert (two["decode_rate"], two["ttft"], two["differs"]) == (100.0, 0.08, "nothing that counts")
+    assert "2,048 instead of 1,024" in four["differs"]
+
+
+def test_no_point_where_load_or_configuration_is_another(own):
+    put(own, {"prompt_tokens": "16384"}, {"quant": "BF16"}, {"gpu_count": "2"}, {"fit": False, "fit_reason": "the card was throttled"})
+    assert not [point for point in beside(ASKED, "users") if point["source"] == "ours"]
+
+
+def test_ours_is_what_we_say_of_the_run(own):
+    put(own, {"tpot_ms_p50": "8", "ttft_ms_p50": "50"})
+    analytic, corrected = nearest(ASKED)[0], nearest(ASKED, corrected=True)[0]
+    assert analytic.ours == pytest.approx({name: estimate(analytic.scenario).metric(name) for name in ("tpot", "ttft")})
+    known = estimate(analytic.scenario, shipped())
+    assert corrected.ours == pytest.approx({name: known.metric(name) for name in ("tpot", "ttft")}, rel=1e-6)
+    assert corrected.ours != analytic.ours
+    assert corrected.distance == analytic.distance and corrected.measured == analytic.measured
 
 
 def test_link_to_the_very_file_where_a_commit_is_named():

@@ -158,7 +158,9 @@ def test_number_explains_itself() -> None:
     assert not page.exception
 
 
-@pytest.mark.parametrize("view", ["Users and context", "Evidence", "Roofline", "Memory", "Assumptions", "Run it", "Cost and energy", "Preview"])
+@pytest.mark.parametrize(
+    "view", ["Users and context", "Evidence", "Roofline", "Memory", "Assumptions", "Run it", "Cost and energy", "Preview"]
+)
 @pytest.mark.parametrize("device", ["RTX 4090", "Raspberry Pi 5 8GB", "Apple M4 Max"])
 def test_every_part_opens(view: str, device: str) -> None:
     page = opened(view=view, device=device, model="Qwen3-8B")
