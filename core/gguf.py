@@ -5,6 +5,7 @@ Only the header is read, never a tensor, so a stream may be the start of a remot
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -123,9 +124,7 @@ class _Reader:
         while missing:
             part = self.stream.read(missing)
             if not part:
-                raise HubError(
-                    f"'{self.name}' is truncated: it ends within its header, after {self.at:,} bytes. Download it again."
-                )
+                raise HubError(f"'{self.name}' is truncated: it ends within its header, after {self.at:,} bytes. Download it again.")
             parts.append(part)
             missing -= len(part)
             self.at += len(part)
@@ -201,7 +200,7 @@ def _info(reader: _Reader) -> tuple[str, tuple[int, ...], int, int]:
 def _sized(infos: list[tuple[str, tuple[int, ...], int, int]], reader: _Reader) -> list[GgufTensor]:
     """Tensors with their bytes. A type that is not known takes what lies before the next tensor."""
     starts = sorted(offset for *_, offset in infos)
-    following = dict(zip(starts, starts[1:], strict=False))
+    following = dict(itertools.pairwise(starts))
     made = []
     for name, shape, number, offset in infos:
         elements = 1

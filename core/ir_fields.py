@@ -195,7 +195,7 @@ class Fields:
 
     def native_quant(self) -> str | None:
         """The catalog's id of how the published weights are quantised; None when they are not, or in a way it lacks."""
-        raw = self.outer_get("quantization_config")
+        raw = self.outer_get("quantization_config") or self.outer_get("quantization")
         if not isinstance(raw, Mapping):
             return None
         if self.outer_get("expert_dtype") == "fp4":
@@ -238,6 +238,9 @@ def published_quant(raw: Mapping[str, Any]) -> str | None:
     if method == "compressed-tensors":
         return _compressed(raw, only_experts)
     bits = raw.get("bits") or raw.get("w_bit")
+    if not method and not algorithm and bits in (2, 3, 4, 5, 6, 8):  # as MLX writes it
+        group = raw.get("group_size", 64)
+        return f"MLX-{bits}bit" if group == 64 else "MLX-4bit-G32" if (bits, group) == (4, 32) else None
     if method in ("awq", "gptq") and bits == 4:
         group = raw.get("group_size") or raw.get("q_group_size") or 128
         known = {128: "", 64: "-G64", 32: "-G32"}

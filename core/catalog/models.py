@@ -1,4 +1,8 @@
-"""The models of the catalog: records, names people type, and their IR."""
+"""The models of the catalog: records, names people type, and their IR; and, under their own names, those of the Hub.
+
+A bare `owner/name` means the catalog's model of that id, else the one that `core.hub.fetch` stored. A name with "@" or
+ending in ".gguf" always means the stored one (core/hub_names.py). Nothing here asks the network.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,17 @@ import functools
 import re
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from core.catalog.files import CATALOG, CatalogRecord, read, record, source
 from core.errors import CatalogError
+from core.hub_names import is_hub_name, is_repo, split_changes, with_changes
 from core.ir import ModelIR
 from core.ir_build import build_ir
 from core.quantity import Quantity, leaf
+
+if TYPE_CHECKING:
+    from core.hub_model import HubModel
 
 # What a published total counts; only "weights" can be compared with the sum of the IR's tensors.
 Covers = Literal[
@@ -73,16 +81,48 @@ def models() -> dict[str, ModelRecord]:
     return found
 
 
-@functools.lru_cache(maxsize=256)
 def ir(model_id: str) -> ModelIR:
-    """The IR of a catalog model, by id or any name that `model` resolves."""
-    entry = models().get(model_id) or model(model_id)
-    return _ir(entry.id)
+    """The IR of a model, by id or any name that `model` resolves."""
+    # A commit never changes, so a name that holds one is its own key.
+    return _ir(model_id if model_id in models() or _COMMIT.search(model_id) else _id_of(model_id))
+
+
+_COMMIT = re.compile(r"@[0-9a-f]{12}(?:\?|$)")
+
+
+def _id_of(name: str) -> str:
+    return model(name).id if "/" in name or "?" in name else _catalog_id(name)
+
+
+@functools.lru_cache(maxsize=256)
+def _catalog_id(name: str) -> str:
+    return model(name).id
 
 
 @functools.lru_cache(maxsize=256)
 def _ir(model_id: str) -> ModelIR:
-    return build_ir(models()[model_id].config, model_id)
+    base, changes = split_changes(model_id)
+    if base in models():
+        return build_ir(models()[base].config, model_id, changes)
+    return _stored(base).ir(changes)
+
+
+def _stored(name: str) -> HubModel:
+    """The model of the Hub under a name. Raises CatalogError where it was not fetched."""
+    from core.hub_store import find_named  # brings in what catalog names never need
+
+    held = find_named(name)
+    if held is None:
+        raise CatalogError(f"'{name}' was not fetched to this machine; run `roofcast model {name}` once.")
+    return held
+
+
+def _record(held: HubModel) -> ModelRecord:
+    return ModelRecord(
+        id=held.id, source="huggingface-hub", source_path="/".join((held.repo, held.file or "config.json")),
+        revision=held.revision, licence=None, partial=False, published_parameters=None, published_source=None, published_active=None,
+        config=held.config, note="; ".join(held.notes) or None,
+    )
 
 
 # ---- names ---------------------------------------------------------------------------------------------------------
@@ -169,6 +209,17 @@ def model(name: str) -> ModelRecord:
     entries, text = models(), name.strip()
     if text in entries:
         return entries[text]
+    base, changes = split_changes(text)
+    if changes:
+        entry = model(base)
+        return entry.model_copy(update={"id": with_changes(entry.id, changes), "config": {**entry.config, **changes}})
+    if is_hub_name(text):
+        return _record(_stored(text))
+    if is_repo(text):
+        from core.hub_store import find_named
+
+        if held := find_named(text):
+            return _record(held)
     same = _names().same(text)
     if len(same) == 1:
         return entries[same[0]]

@@ -1,0 +1,90 @@
+"""A model read from the Hub or from a GGUF file: its config, what its header lists, and the IR that follows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from core.catalog.quants import formats, quants
+from core.hub_names import hub_name, with_changes
+from core.ir import ModelIR
+from core.ir_build import build_ir
+from core.stored import Container, Joined, StoredTensor, join
+from core.weights import tensor_formats
+
+SCHEMA = 1  # of the stored file; raise it when what is stored changes
+_PLAIN = {"bf16": "BF16", "f16": "FP16", "f32": "FP32"}
+
+
+class HubModel(BaseModel):
+    """What was read of one model at one revision. Nothing of it depends on who asked, or with which token."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: int = SCHEMA
+    repo: str  # "owner/name", or "local"
+    revision: str  # the commit; of a local file the SHA-256 of its header
+    file: str | None = None  # the GGUF file
+    container: Container
+    config: dict[str, Any]
+    tensors: tuple[StoredTensor, ...] = ()
+    files: tuple[str, ...] = ()  # that hold the weights
+    file_bytes: int = 0  # of all of them together
+    quant: str | None = None  # catalog id of a GGUF file's quantisation
+    vision: tuple[str, ...] = ()  # mmproj files beside it
+    notes: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The name that a scenario gives."""
+        return hub_name(self.repo, self.file, self.revision)
+
+    @property
+    def dtypes(self) -> dict[str, int]:
+        """Bytes by type, most first."""
+        sizes = Counter[str]()
+        for tensor in self.tensors:
+            sizes[tensor.dtype] += tensor.bytes
+        return dict(sizes.most_common())
+
+    def ir(self, changes: dict[str, Any] | None = None) -> ModelIR:
+        """The IR with the file's exact bytes; fields set by hand make them unknown again.
+
+        Raises ScenarioError where the config is incomplete or wrong.
+        """
+        return self.read(changes)[0]
+
+    def read(self, changes: dict[str, Any] | None = None) -> tuple[ModelIR, Joined | None]:
+        """The IR, and how the header's tensors lie in it; None without a header or with fields set by hand."""
+        built = build_ir(self.config, with_changes(self.id, changes or {}), changes, generic=True)
+        if not self.tensors or changes:
+            if self.quant or (changes and self.tensors):
+                built = replace(built, assumed={**built.assumed, "weights": "bytes by the layout: fields are set by hand"})
+            return built, None
+        joined = join(built, self.tensors, self.container)
+        stored_as = self.quant if self.container == "gguf" else built.native_quant or self._plain(joined)
+        if not joined.stored or stored_as is None:
+            why = f"the header has no '{joined.missing[0]}'" if joined.missing else "the catalog does not have its quantisation"
+            return replace(built, assumed={**built.assumed, "weights": f"bytes by the layout: {why}"}), joined
+        labels = tensor_formats(built, quants().get(stored_as) or quants()["BF16"])
+        stored = tuple(
+            (_format(dtype, label, self.container), amount) for (dtype, amount), label in zip(joined.stored, labels, strict=True)
+        )
+        return replace(built, stored=stored, stored_as=stored_as), joined
+
+    def _plain(self, joined: Joined) -> str | None:
+        """The catalog's id of unquantised weights, by the type of most bytes."""
+        if self.config.get("quantization_config") or self.config.get("quantization"):
+            return None
+        sizes = Counter[str]()
+        for dtype, amount in joined.stored:
+            sizes[dtype] += amount
+        return _PLAIN.get(sizes.most_common(1)[0][0]) if sizes else None
+
+
+def _format(dtype: str, label: str, container: Container) -> str:
+    """The catalog's storage format: the header's own type where it says all, else what the scheme names."""
+    return dtype if dtype in _PLAIN or (container == "gguf" and dtype in formats()) else label

@@ -1,0 +1,154 @@
+"""The bytes of a published file, tensor by tensor of the IR: what a header lists, joined with what the layout has.
+
+Joined by name where the names agree; what is left of a layer on both sides by share of elements, so that a layer's bytes
+stay exact where a checkpoint fuses, splits or packs what the layout lists apart.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from core.ir import ModelIR, Tensor
+
+Container = Literal["safetensors", "gguf", "none"]
+
+
+class StoredTensor(NamedTuple):
+    """Tensors of one name in a header; of an expert's number is left only "*". `bytes` are those of all `copies`."""
+
+    name: str
+    dtype: str  # lower case: "bf16", "f8_e4m3", "i32", "q4_k"
+    elements: int  # of all together, as stored (packed numbers count once)
+    bytes: int
+    copies: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """`stored`: dtype and bytes of each IR tensor; empty where some have none, which `missing` names."""
+
+    stored: tuple[tuple[str, int], ...]
+    by_share: int  # bytes that were shared out within a layer
+    missing: tuple[str, ...]
+    apart: tuple[StoredTensor, ...]  # towers of other senses
+    beside: tuple[StoredTensor, ...]  # what the layout does not have: rotary tables, scales of the cache
+
+
+_EXPERT = re.compile(r"\.experts\.\d+\.")
+_LAYER = re.compile(r"(?:^|\.)(?:layers|layer|h|blocks|blk)\.(\d+)\.")
+# Towers and projectors of other senses.
+_APART = re.compile(
+    r"(?:^|\.)(?:visual|vision_\w+|vision|vit|image_newline|multi_modal_projector|mm_projector|mm|v|aligner|audio_\w+|"
+    r"embed_vision|embed_audio|sam_model|projector|mlp1|patch_merger|pre_mm_projector_norm|talker|token2wav)(?:\.|$)"
+)
+_MTP = re.compile(r"(?:^|\.)(?:mtp|mtp_layers|nextn)\.")
+_WRAPPER = re.compile(r"^(?:(?:model|language_model|text_model|transformer|backbone|llm|thinker)\.)+")
+# What quantisers hang behind a tensor's name, and "weight" itself.
+_SUFFIX = re.compile(
+    r"(?:[._](?:weight|qweight|qzeros|scales|g_idx|weight_packed|weight_scale|weight_scale_2|weight_scale_inv|weight_shape|"
+    r"weight_zero_point|biases|weight_global_scale|weight_g_idx|input_scale|input_global_scale|scale|blocks|absmax|quant_map|"
+    r"nested_absmax|nested_quant_map|quant_state\.\w+|SCB|weight_format))+$"
+)
+
+
+def merged(tensors: Iterable[StoredTensor]) -> tuple[StoredTensor, ...]:
+    """The tensors with the experts of one layer together."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for tensor in tensors:
+        total = found.setdefault((_EXPERT.sub(".experts.*.", tensor.name), tensor.dtype), [0, 0, 0])
+        for i, amount in enumerate((tensor.elements, tensor.bytes, tensor.copies)):
+            total[i] += amount
+    return tuple(StoredTensor(name, dtype, *total) for (name, dtype), total in found.items())
+
+
+def _key(name: str, container: Container) -> str:
+    """A name without wrapper, layer, expert's number and suffix; biases stay apart from weights."""
+    layer = _LAYER.search(name)
+    rest = name[layer.end() :] if layer else _WRAPPER.sub("", name)
+    if container == "gguf":
+        return rest.removesuffix(".weight")
+    rest = rest.replace("experts.*.", "experts.")
+    if rest.endswith((".bias", "_bias")):
+        return rest[:-5] + ".bias"
+    return _SUFFIX.sub("", rest)
+
+
+def _layer(name: str) -> int | None:
+    found = _LAYER.search(name)
+    return int(found[1]) if found else None
+
+
+def join(ir: ModelIR, tensors: Iterable[StoredTensor], container: Container) -> Joined:
+    """The header's tensors, joined with the layout's."""
+    apart: list[StoredTensor] = []
+    groups: dict[tuple[object, str], list[StoredTensor]] = defaultdict(list)
+    # Layers beyond the last are prediction modules.
+    for tensor in tensors:
+        if container != "gguf" and _APART.search(tensor.name):
+            apart.append(tensor)
+            continue
+        layer = _layer(tensor.name)
+        place: object = layer
+        if _MTP.search(tensor.name) or (layer is not None and layer >= ir.layers):
+            place = "mtp"
+        groups[place, _key(tensor.name, container)].append(tensor)
+    taken: dict[int, tuple[str, int]] = {}
+    wanted: dict[object, list[int]] = defaultdict(list)
+    for i, wants in enumerate(ir.tensors):
+        place = "mtp" if wants.group == "mtp" else wants.layer
+        key = (place, _role(wants) if container == "gguf" else _key(wants.name, container))
+        if place != "mtp" and key in groups:
+            taken[i] = _sum(groups.pop(key))
+        else:
+            wanted[place].append(i)
+    left: dict[object, list[StoredTensor]] = defaultdict(list)
+    for (place, _), group in groups.items():
+        left[place].extend(group)
+    by_share, missing = 0, []
+    beside = [t for place, group in left.items() if place not in wanted for t in group]
+    for place, indices in wanted.items():
+        rest = left.get(place, [])
+        if place != "mtp" and not _plausible(rest, [ir.tensors[i] for i in indices]):
+            missing += [ir.tensors[i].name for i in indices]
+            beside += rest
+            continue
+        dtype, amount = _sum(rest) if rest else ("f32", 0)
+        for i, part in zip(indices, _shared(amount, [ir.tensors[i].elements for i in indices]), strict=True):
+            taken[i] = (dtype, part)
+        by_share += amount if place != "mtp" else 0
+    stored = () if missing else tuple(taken[i] for i in range(len(ir.tensors)))
+    return Joined(stored, by_share, tuple(missing), tuple(apart), tuple(beside))
+
+
+def _role(tensor: Tensor) -> str:
+    """llama.cpp's name of a tensor, without its layer."""
+    return tensor.role.removesuffix("_bias") + ".bias" if tensor.role.endswith("_bias") else tensor.role
+
+
+def _sum(group: list[StoredTensor]) -> tuple[str, int]:
+    """The type that takes most bytes, and all bytes together."""
+    sizes = Counter[str]()
+    for tensor in group:
+        sizes[tensor.dtype] += tensor.bytes
+    return sizes.most_common(1)[0][0], sizes.total()
+
+
+def _plausible(rest: list[StoredTensor], wanted: list[Tensor]) -> bool:
+    """Whether these bytes can be those tensors: between one and 40 bits an element, since packed numbers hide how many."""
+    elements = sum(tensor.elements for tensor in wanted)
+    return elements <= 8 * sum(tensor.bytes for tensor in rest) <= 40 * elements
+
+
+def _shared(amount: int, weights: list[int]) -> list[int]:
+    """Whole parts of `amount` in proportion, which sum to it."""
+    total, parts, done, seen = sum(weights), [], 0, 0
+    for weight in weights:
+        seen += weight
+        upto = amount * seen // total if total else 0
+        parts.append(upto - done)
+        done = upto
+    return parts
