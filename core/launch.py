@@ -107,7 +107,11 @@ def _nested(settings: Mapping[str, str]) -> list[str]:
 
 def _ollama(spelled: _Spelled, knobs: LaunchKnobs) -> list[str]:
     file = gguf(knobs)
-    made = (knobs.name if knobs.file is None else file.rsplit("/", 1)[-1].removesuffix(".gguf").replace(":", "-")).lower()
+    made = knobs.name.lower()
+    if knobs.file is not None:
+        last = file.rsplit("/", 1)[-1].lower()
+        # What a library's name loads must not be made under that name again.
+        made = last.removesuffix(".gguf") if last.endswith(".gguf") else f"{last.replace(':', '-')}-own"
     loads = file if knobs.file is not None else f"./{file}"
     return [
         *(f"export {key}={shlex.quote(text)}" for key, text in spelled.variables.items()),

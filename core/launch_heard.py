@@ -152,11 +152,16 @@ def _llama_model(heard: Heard) -> None:
     stated = quant_in_name(f"{name}-{tag}" if tag else file or "", heard.table.runtime) if tag or words.get("repository_file") else None
     if stated:
         heard.fields["quant"] = stated.id
-    elif "quant" not in heard.fields and repository and not tag:
+    elif "quant" not in heard.fields and repository and not tag and not _mxfp4(heard.fields.get("model")):
         heard.fields["quant"] = "Q4_K_M"
         heard.notes.append("The repository is named without a quantisation: Q4_K_M, as llama.cpp takes it where there is one.")
-    elif "quant" not in heard.fields:
+    elif "quant" not in heard.fields and not _mxfp4(heard.fields.get("model")):
         heard.notes.append("The file's name does not state its quantisation: the runtime's usual one is taken.")
+
+
+def _mxfp4(model: str | None) -> bool:
+    """Whether a model was published in MXFP4, which its GGUF files keep."""
+    return model is not None and "mxfp4" in (models.ir(model).native_quant or "").lower()
 
 
 def _ollama_model(heard: Heard) -> None:
@@ -188,8 +193,11 @@ def _server_layout(heard: Heard) -> None:
     if min(tp, pp, dp, ep, cp) < 1:
         raise ScenarioError("A degree of parallelism is 1 or more; correct the command.")
     visible = _visible(heard)
-    if heard.table.runtime == "tgi" and words.get("tp") is None and words.get("sharded") != "false" and visible:
+    everywhere = heard.table.runtime == "tgi" and words.get("tp") is None and words.get("sharded") != "false"
+    if everywhere and visible:
         tp = visible
+    elif heard.table.runtime == "tgi" and tp == 1 and not everywhere:
+        heard.launch["visible"] = 1  # left out, --num-shard means every device
     if words.get("attention_dp"):
         # Attention is replicated and the tensor ranks are shared out among the replicas; TensorRT-LLM has one for each.
         dp = tp if heard.table.runtime == "tensorrt-llm" else dp
@@ -207,7 +215,10 @@ def _server_layout(heard: Heard) -> None:
     degrees = {"tp": tp, "pp": pp, "dp": dp, "ep": ep, "cp": cp}
     fields |= {name: degree for name, degree in degrees.items() if degree > 1}
     count = fields["count"] = tp * pp * dp * cp
-    if visible is not None and visible < count:
+    if everywhere and not visible:
+        del fields["count"]
+        heard.notes.append("It spreads the model over all devices: say how many there are.")
+    elif visible is not None and visible < count:
         heard.notes.append(f"It needs {count} devices and is shown {visible}: the rest must be on further machines.")
     elif visible is not None and visible > count:
         heard.notes.append(f"It is shown {visible} devices and uses {count}.")

@@ -1,0 +1,322 @@
+"""Pasted launch commands: what becomes of every word, and that writing and reading are each other's way back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.catalog.files import DATA
+from core.cli_options import OPTIONS
+from core.errors import RoofcastError, ScenarioError
+from core.launch import LaunchKnobs, launch_command
+from core.launch_flags import Flag, Table, tables
+from core.launch_parse import parse
+from core.scenario import PARTS, Scenario
+
+GOLDEN = json.loads((DATA / "golden" / "launch.json").read_text(encoding="utf-8"))
+LOAD = {"prompt_tokens", "output_tokens", "context_depth", "concurrency"}  # a benchmark's, which no server's command says
+
+
+def without_load(fields: dict[str, Any]) -> dict[str, Any]:
+    return {knob: amount for knob, amount in fields.items() if knob not in LOAD}
+
+
+# ---------------------------------------------------------------- golden
+
+
+@pytest.mark.parametrize("case", GOLDEN["commands"], ids=lambda case: case["title"])
+def test_real_commands(case: dict[str, Any]) -> None:
+    parsed = parse(case["command"])
+    assert parsed.fields == case["scenario"]
+    assert parsed.version == case["version"]
+    assert [what for what, _ in parsed.not_modelled] == case["not_modelled"]
+    assert list(parsed.unknown) == case["unknown"]
+    assert parsed.command() == case["written"]
+    assert without_load(parse(parsed.command()).fields) == without_load(parsed.fields)
+
+
+# ---------------------------------------------------------------- the law, both ways
+
+WHOLE = st.integers(1, 1_000_000)
+COMMON: dict[str, st.SearchStrategy[Any]] = {"max_context": WHOLE, "max_sequences": st.integers(1, 4096)}
+SERVER = {
+    **COMMON,
+    "token_budget": WHOLE,
+    "memory_fraction": st.sampled_from([0.3, 0.85, 0.9, 0.925]),
+    "cuda_graphs": st.just(False),
+    "tp": st.sampled_from([2, 4, 8]),
+    "pp": st.sampled_from([2, 3]),
+}
+LLAMA = {
+    **COMMON,
+    "gpu_layers": st.integers(0, 98) | st.just(999),
+    "flash_attention": st.booleans(),
+    "token_budget": WHOLE,
+    "micro_batch": WHOLE,
+    "threads": st.integers(1, 256),
+    "kv_dtype": st.sampled_from(["f16", "q8_0", "q4_0", "q8_0/q5_1", "f16/q8_0"]),
+}
+SAYS = {  # runtime → knobs that its command can say
+    "vllm": {**SERVER, "dp": st.sampled_from([2, 4]), "kv_dtype": st.sampled_from(["fp8", "f16"])},
+    "sglang": {**SERVER, "dp": st.sampled_from([2, 4]), "kv_dtype": st.sampled_from(["fp8", "f16"])},
+    "tensorrt-llm": {**SERVER, "kv_dtype": st.sampled_from(["fp8", "int8", "f16"])},
+    "tgi": {**SERVER, "tp": st.sampled_from([2, 4]), "pp": st.nothing(), "kv_dtype": st.just("fp8")},
+    "lmdeploy": {**SERVER, "pp": st.nothing(), "kv_dtype": st.sampled_from(["int8", "int4_per_token_head", "fp8"])},
+    "llama.cpp": LLAMA,
+    "ik_llama.cpp": LLAMA,
+    "ollama": {
+        **COMMON,
+        "gpu_layers": st.integers(0, 98),
+        "micro_batch": WHOLE,
+        "threads": st.integers(1, 256),
+        "kv_dtype": st.sampled_from(["f16", "q8_0", "q4_0"]),
+    },
+    "mlx": {"max_sequences": WHOLE, "token_budget": WHOLE, "kv_dtype": st.sampled_from(["mlx_4", "mlx_8"])},
+}
+
+
+@st.composite
+def launches(draw: st.DrawFn) -> LaunchKnobs:
+    runtime = draw(st.sampled_from(sorted(SAYS)))
+    known = {knob: values for knob, values in SAYS[runtime].items() if not values.is_empty}
+    chosen = draw(st.lists(st.sampled_from(sorted(known)), unique=True))
+    knobs = {knob: draw(known[knob]) for knob in chosen}
+    if runtime in ("vllm", "sglang") and draw(st.booleans()):
+        knobs["ep"] = knobs.get("tp", 1) * knobs.get("dp", 1)
+    model = "mlx-community/Qwen3-30B-A3B-4bit" if runtime == "mlx" else "Qwen/Qwen3-30B-A3B"
+    quant = {"mlx": "MLX-4bit", "llama.cpp": "Q8_0", "ik_llama.cpp": "Q8_0", "ollama": "Q8_0"}.get(runtime)
+    return LaunchKnobs(model, runtime, quant=quant, keep_defaults=True, **knobs)
+
+
+@given(launches())
+@settings(max_examples=300, deadline=None)
+def test_what_is_written_is_read_back(knobs: LaunchKnobs) -> None:
+    fields = parse(launch_command(knobs)).fields
+    # ik_llama.cpp starts by llama.cpp's name, so a command without a flag of its own reads as that.
+    assert fields.pop("runtime") == ("llama.cpp" if knobs.runtime == "ik_llama.cpp" else knobs.runtime)
+    assert fields.pop("model") == "Qwen/Qwen3-30B-A3B"
+    assert fields.pop("quant", None) == knobs.quant
+    count = fields.pop("count", None)
+    for knob, amount in fields.items():
+        if knob == "flash_attention" and knobs.runtime == "ollama":
+            assert amount  # a quantised cache needs it, so the writer says so
+        else:
+            assert getattr(knobs, knob) == amount, knob
+    for knob in SAYS[knobs.runtime]:
+        if getattr(knobs, knob) not in (None, 1) or knob not in ("tp", "pp", "dp"):
+            assert fields.get(knob) == getattr(knobs, knob), knob
+    if knobs.runtime in ("vllm", "sglang", "tensorrt-llm", "lmdeploy"):
+        assert count == knobs.tp * knobs.pp * knobs.dp
+
+
+def _value(flag: Flag) -> st.SearchStrategy[str]:
+    if flag.values:
+        return st.sampled_from([*flag.values, *flag.unset])
+    if flag.knob in ("kv_keys", "kv_values"):
+        return st.sampled_from(["f16", "q8_0", "q4_0", "bf16"])
+    if flag.knob == "tensor_split":
+        return st.sampled_from(["1,1", "3,1", "1,0,1"])
+    if flag.knob in ("visible", "devices"):
+        return st.sampled_from(["0", "0,1", "1,2,3"])
+    if flag.knob == "overrides":
+        return st.sampled_from(["exps=CPU", r"blk\.1[0-9]\.ffn_.*_exps\.=CPU", "attn=CUDA1"])
+    if flag.kind == "number":
+        return st.sampled_from(["0.5", "0.9", "1"])
+    if flag.kind == "text":
+        return st.just("word")
+    return st.sampled_from(["1", "2", "4", "16"])
+
+
+@st.composite
+def commands(draw: st.DrawFn) -> tuple[str, list[str]]:
+    table: Table = draw(st.sampled_from([t for t in tables().values() if t.runtime not in ("ollama", "tensorrt-llm")]))
+    every = {name: flag for flag in [*table.flags, *(tables()[table.extends].flags if table.extends else ())] for name in flag.names}
+    named = {"model", "file", "repository", "repository_file", "options_file", "attention_dp"}
+    usable = {n: f for n, f in every.items() if f.knob not in named and not f.programs and (n.startswith("-") or n.isupper())}
+    usable = {n: f for n, f in usable.items() if "." not in n}
+    names = draw(st.lists(st.sampled_from(sorted(usable)), unique_by=lambda n: usable[n].knob or n, max_size=8))
+    model = {"flag": "-m Qwen3-30B-A3B-Q8_0.gguf"}.get(table.model, "Qwen/Qwen3-30B-A3B")
+    if table.runtime in ("sglang", "tgi", "mlx"):
+        model = f"{'--model-id' if table.runtime == 'tgi' else '--model'} Qwen/Qwen3-30B-A3B"
+    line, before = [table.commands[0], model], []
+    for name in names:
+        flag = usable[name]
+        if name.startswith("-"):
+            line += [name] if flag.takes == "nothing" else [name, "'" + draw(_value(flag)) + "'"]
+        else:
+            before.append(f"{name}='{draw(_value(flag)) if flag.kind != 'switch' else '1'}'")
+    if draw(st.booleans()):
+        names, line = [*names, "--no-such-flag"], [*line, "--no-such-flag", "7"]
+    return " ".join([*before, *line]), names
+
+
+@given(commands())
+@settings(max_examples=300, deadline=None)
+def test_no_word_is_lost_and_what_was_read_is_written_back(case: tuple[str, list[str]]) -> None:
+    text, names = case
+    parsed = parse(text)
+    told = " ".join([what for what, _ in parsed.not_modelled] + list(parsed.unknown) + list(parsed.notes))
+    table = tables()[parsed.runtime]
+    for name in names:
+        found = table.find(name, table.commands[0])
+        if found is None or found[0].knob is None:
+            assert name in told, name
+    assert ("--no-such-flag 7" in parsed.unknown) == ("--no-such-flag" in names)
+    again = parse(parsed.command())
+    if again.runtime == parsed.runtime:  # a fork's own flags change nothing, and are what it is known by
+        assert again.fields == parsed.fields
+
+
+@given(st.text(alphabet="vllm serve-Qq3/8B'\"\\\n=&|;{}#$ <>0123EOF", max_size=120))
+@settings(max_examples=300, deadline=None)
+def test_any_text_is_read_or_refused_in_a_sentence(text: str) -> None:
+    for prefix in ("", "vllm serve ", "llama-server -m x.gguf ", "docker run ", "FROM "):
+        try:
+            parse(prefix + text)
+        except RoofcastError as error:
+            assert str(error).strip()
+
+
+# ---------------------------------------------------------------- what stands around a command
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "vllm serve Qwen/Qwen3-8B --max-model-len 4096 -tp 2",
+        "$ sudo nohup python3.11 -u -m vllm.entrypoints.openai.api_server --model=Qwen/Qwen3-8B --max_model_len=4096 -tp=2 > log 2>&1 &",
+        "# don't\ncd /srv && \\\n  vllm serve \\\n  # the model\n  'Qwen/Qwen3-8B' \\\n  --tensor-parallel-size 2 --max-model-len 4096  # so",
+        "docker run -it --rm --gpus all -v a:b -e X=1 vllm/vllm-openai:v0.11.0 --model Qwen/Qwen3-8B -tp 2 --max-model-len 4096",
+        "podman run --device=nvidia.com/gpu=all docker.io/vllm/vllm-openai bash -c 'vllm serve Qwen/Qwen3-8B -tp 2 --max-model-len 4096'",
+        "export CUDA_VISIBLE_DEVICES=0,1\nuv run vllm serve Qwen/Qwen3-8B -tp 2 --max-model-len 4096",
+        "vllm serve /root/.cache/huggingface/hub/models--Qwen--Qwen3-8B/snapshots/abc123 -tp 2 --max-model-len 4096",
+    ],
+)
+def test_shells_and_containers(text: str) -> None:
+    parsed = parse(text)
+    assert parsed.fields == {"runtime": "vllm", "model": "Qwen/Qwen3-8B", "max_context": 4096, "tp": 2, "count": 2}
+
+
+def test_windows_paths_and_one_line_continuations() -> None:
+    parsed = parse("C:\\llama\\llama-server.exe -m D:\\models\\Qwen3-8B-Q4_K_M.gguf ^\r\n -ngl 99 -c 8192 `\r\n -np 2")
+    assert parsed.fields == {
+        "runtime": "llama.cpp", "model": "Qwen/Qwen3-8B", "quant": "Q4_K_M", "gpu_layers": 999, "max_context": 4096, "max_sequences": 2,
+    }  # fmt: skip
+
+
+def test_a_container_says_its_version_and_devices() -> None:
+    parsed = parse("docker run --gpus '\"device=2,3\"' ghcr.io/ggml-org/llama.cpp:server-cuda-b6500 -m /m/Qwen3-8B-Q8_0.gguf")
+    assert (parsed.version, parsed.fields["count"]) == ("b6500", 2)
+    assert parsed.scenario(device="RTX 4090").runtime_version == "b6500"
+
+
+def test_secrets_are_not_repeated() -> None:
+    parsed = parse("HF_TOKEN=hf_secret vllm serve Qwen/Qwen3-8B --api-key sk-secret")
+    assert "secret" not in repr((parsed.not_modelled, parsed.unknown, parsed.notes, parsed.command()))
+
+
+# ---------------------------------------------------------------- single flags
+
+
+@pytest.mark.parametrize(
+    ("text", "knob", "amount"),
+    [
+        ("vllm serve Qwen/Qwen3-8B --max-model-len 32k", "max_context", 32_000),
+        ("vllm serve Qwen/Qwen3-8B --max-model-len 32K", "max_context", 32_768),
+        ('vllm serve Qwen/Qwen3-8B --compilation-config \'{"cudagraph_mode": "NONE"}\' -O3', "cuda_graphs", False),
+        ("vllm serve Qwen/Qwen3-8B -O0", "cuda_graphs", False),
+        ("vllm serve Qwen/Qwen3-8B -q awq_marlin", "quant", "AWQ-INT4"),
+        ("vllm serve Qwen/Qwen3-8B-AWQ", "quant", "AWQ-INT4"),
+        ("vllm serve Qwen/Qwen3-8B --dtype half", "quant", "FP16"),
+        ("vllm serve Qwen/Qwen3-8B --cpu-offload-gb 5", "gpu_layers", 22),  # 6.95e9 weights of 2 bytes in 36 layers: 13.9
+        ("sglang serve --model-path Qwen/Qwen3-30B-A3B --tp 4 --moe-a2a-backend deepep", "ep", 4),
+        ("trtllm-serve Qwen/Qwen3-8B --kv_cache_dtype fp8", "kv_dtype", "fp8"),
+        ("llama-server -hf unsloth/Qwen3-30B-A3B-GGUF:Q4_K_M -cmoe", "experts_on_cpu", 48),
+        ("llama-server -m DeepSeek-R1-Q4_K_M.gguf --n-cpu-moe 10", "experts_on_cpu", 7),  # the first three have none
+        ("llama-server -m Qwen3-30B-A3B-Q4_K_M.gguf -ot 'blk\\.(2[0-9])\\.ffn_.*_exps\\.=CPU'", "experts_on_cpu", 10),
+        ("llama-server -m Qwen3-8B-Q4_K_M.gguf -sm none", "count", 1),
+        ("llama-server -m Qwen3-8B-Q4_K_M.gguf -ts 1,0,1", "count", 2),
+        ("llama-server -m Qwen3-8B-Q4_K_M.gguf -sm row", "split", "tensor"),
+        ("llama-server -m Qwen3-8B-Q4_K_M.gguf -fa --jinja", "flash_attention", True),
+        ("llama-server -m Qwen3-8B-Q4_K_M.gguf -fa off", "flash_attention", False),
+        ("llama-server -m Qwen3-8B-Q4_K_M.gguf -ctv q8_0", "kv_dtype", "f16/q8_0"),
+        ("LLAMA_ARG_CTX_SIZE=8192 llama-server -m Qwen3-8B-Q4_K_M.gguf", "max_context", 8192),
+        ("llama-server -m Qwen3-30B-A3B-Q4_K_M.gguf -fmoe -rtr", "runtime", "ik_llama.cpp"),
+        ("./Qwen3-8B-Q4_K_M.llamafile --host 0.0.0.0", "runtime", "llamafile"),
+        ("OLLAMA_CONTEXT_LENGTH=16384 ollama serve\nollama run qwen3:8b", "max_context", 16384),
+        ("NUM_SHARD=2 text-generation-launcher --model-id Qwen/Qwen3-8B", "tp", 2),
+    ],
+)
+def test_a_flag_sets_its_knob(text: str, knob: str, amount: Any) -> None:
+    assert parse(text).fields[knob] == amount
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ('vllm serve Qwen/Qwen3-8B --speculative-config \'{"method": "ngram"}\'', "--speculative-config (method)"),
+        ('vllm serve Qwen/Qwen3-8B --kv-transfer-config \'{"kv_connector": "NixlConnector"}\'', "--kv-transfer-config (kv_connector)"),
+        ("llama-server -m Qwen3-8B-Q4_K_M.gguf -ts 3,1", "--tensor-split"),
+        ("llama-server -m Qwen3-8B-Q4_K_M.gguf --n-cpu-moe 4", "--n-cpu-moe"),
+        ("llama-server -m Qwen3-30B-A3B-Q4_K_M.gguf -ot 'ffn_up_exps=CPU'", "--override-tensor"),
+        ("llama-server -m Qwen3-30B-A3B-Q4_K_M.gguf -ot '(a+)+x=CPU'", "--override-tensor"),
+        ("llama-server -m Qwen3-8B-Q4_K_M.gguf -kvu", "-kvu"),
+        ("trtllm-serve Qwen/Qwen3-8B --extra_llm_api_options o.yaml", "o.yaml"),
+    ],
+)
+def test_what_is_not_modelled_is_named(text: str, what: str) -> None:
+    assert what in [name for name, _ in parse(text).not_modelled]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "There is no command to read"),
+        ("rm -rf /", "'rm' starts no runtime whose command line is known"),
+        ("docker run nginx", "The image nginx starts no runtime"),
+        ("docker run --gpus all", "names no image"),
+        ("vllm serve 'Qwen/Qwen3-8B", "A quote in the command is not closed"),
+        ("vllm serve", "The command names no model"),
+        ("vllm serve Qwen/Qwen3-8B --max-model-len many", "--max-model-len needs a whole number \\(it is 'many'\\)"),
+        ("vllm serve Qwen/Qwen3-8B --max-model-len", "--max-model-len needs a value and none follows it"),
+        ("vllm serve Qwen/Qwen3-8B --kv-cache-dtype fp3", "--kv-cache-dtype fp3 is not known; it takes fp8"),
+        ("vllm serve Qwen/Qwen3-8B --speculative-config {bad", "--speculative-config needs a JSON object"),
+        ("vllm serve a; llama-server -m b.gguf", "starts 2 servers \\(llama.cpp, vllm\\)"),
+        ("python -m sglang.launch_server --model-path a/b --tp 4 --dp 3 --enable-dp-attention", "does not divide"),
+        ("llama-server -m a.gguf -ot '(=CPU'", "is no regular expression"),
+        ("llama-server -m Qwen3-8B-Q4_K_M.gguf -ctk q9", "No KV cache type 'q9/f16'|No KV cache type 'q9'"),
+        ("x" * 30_000, "more than a command has"),
+    ],
+)
+def test_nonsense_gets_one_sentence(text: str, sentence: str) -> None:
+    with pytest.raises(ScenarioError, match=sentence):
+        parse(text)
+
+
+def test_a_model_that_is_not_in_the_catalog_is_left_to_the_user() -> None:
+    parsed = parse("vllm serve nobody/Nothing-9B -tp 2")
+    assert "model" not in parsed.fields and parsed.model_text == "nobody/Nothing-9B"
+    with pytest.raises(ScenarioError, match="is not in the catalog"):
+        parsed.scenario(device="L40S")
+    assert parsed.scenario(device="L40S", model="Qwen/Qwen3-8B").deployment.tp == 2
+    assert parsed.command() == "vllm serve nobody/Nothing-9B --tensor-parallel-size 2"
+
+
+# ---------------------------------------------------------------- the tables
+
+
+def test_tables_set_knobs_that_exist_and_explain_the_rest() -> None:
+    known = {*PARTS, *Scenario.model_fields, *(option.knob for option in OPTIONS)}
+    words = {  # a runtime's own, which core.launch_heard translates
+        "dtype", "quantization", "expert_parallel", "attention_dp", "visible", "cpu_offload_gib", "options_file", "fraction_in_file",
+        "file", "repository", "repository_file", "all_experts", "overrides", "split_mode", "tensor_split", "devices", "all_context",
+        "kv_keys", "kv_values", "spread", "server_context", "pipeline", "sharded",
+    }  # fmt: skip
+    for table in tables().values():
+        for flag in table.flags:
+            assert flag.why or flag.knob in known | words, f"{table.runtime} {flag.names[0]}"
+            assert flag.why is None or len(flag.why) > 10
