@@ -53,6 +53,13 @@ _KEPT = (
 )  # fmt: skip
 _NAMES = ("model", "device", "engine", "backend", "scheme")
 _AT_ONCE = 8  # configurations whose runs are read together
+# Marks of doubt that the corpus abbreviates, of runs that `core.validate.excluded` lets pass.
+_DOUBTS = {
+    "low_bw_util<8%": "below 8 % of the memory bandwidth",
+    "bw_util>1.3": "faster than the memory can be read",
+    "multi_gpu_bw_util>1.3": "faster than the memory can be read",
+    "bw_util>1.3(size estimated)": "faster than the memory can be read",
+}
 ALIKE = 1.0  # distance, but for the knob of the axis, within which a run stands beside a predicted line
 
 
@@ -71,7 +78,7 @@ class NearRun:
     licence: str
     place: str  # where in the source
     date: str
-    doubt: str
+    doubt: str  # in words; empty where nothing is
 
     @property
     def ours(self) -> dict[str, float]:
@@ -218,9 +225,15 @@ def _runs_of(index: _Index, places: list[int]) -> Iterator[tuple[int, Mapping[st
 def _found(scenario: Scenario, asked: Configuration, row: Mapping[str, Any], run: Run, known: tuple[Difference, ...]) -> _Found:
     listed = [*known, *distance.run_differences(scenario, asked.runtime, run)]
     if not row["fit"]:
-        listed.append(Difference("doubt", distance.DOUBT, f"doubtful: {row['fit_reason']}"))
+        listed.append(Difference("doubt", distance.DOUBT, f"doubtful: {_doubt(row) or 'kept from the fit'}"))
     listed.sort(key=lambda item: -item.distance)
     return _Found(sum(item.distance for item in listed), tuple(listed), row, run)
+
+
+def _doubt(row: Mapping[str, Any]) -> str:
+    """What is doubtful about a run, in words: its own flags, else why it is kept from fitting; empty where nothing is."""
+    marks = str(row["sanity_flag"] or row["fit_reason"] or "").split("; ")
+    return "; ".join(_DOUBTS.get(mark, mark) for mark in marks)
 
 
 # ---- The nearest
@@ -277,7 +290,7 @@ def _near(found: _Found, index: _Index, ours: Mapping[str, float]) -> NearRun:
         licence=source.licence if source else str(row["licence"] or "your own"),
         place=path,
         date=str(row["run_date"] or ""),
-        doubt=str(row["sanity_flag"] or ""),
+        doubt=_doubt(row),
     )
 
 

@@ -66,7 +66,7 @@ def _speed(answer: Estimate, own: Sequence[NearRun], same: Sequence[NearRun]) ->
         text = "No run of this configuration, and no measured correction: computed from datasheets and a model of the runtime."
         return Trusted("unmeasured", text)
     if unseen := [name for name, level in by.items() if level != "seen"]:
-        return Trusted("interpolated", f"Between measured runs: {', '.join(unseen)} not seen, but something near.")
+        return Trusted("interpolated", f"Between measured runs: they hold relatives, not this very {' or '.join(unseen)}.")
     return Trusted("interpolated", "Between measured runs: each part was seen, this combination was not.")
 
 

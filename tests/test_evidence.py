@@ -81,6 +81,18 @@ def test_a_run_kept_from_fitting_is_further_and_says_why(own):
     assert run.distance == distance.DOUBT and "the card was throttled" in run.differs and not run.same_configuration
 
 
+@pytest.mark.parametrize(
+    ("flag", "reason", "said"),
+    [
+        ("low_bw_util<8%; repeats differ", "flagged", "below 8 % of the memory bandwidth; repeats differ"),
+        (None, "the card was throttled", "the card was throttled"),
+        (None, None, ""),
+    ],
+)
+def test_doubt_is_told_in_words(flag, reason, said):
+    assert evidence._doubt({"sanity_flag": flag, "fit_reason": reason}) == said
+
+
 def test_rates_are_of_one_sequence_and_one_system():
     row = dict.fromkeys((*evidence.METRIC_COLUMNS, "notes", "model_id"))
     row |= {"decode_toks_sec": 80.0, "output_toks_sec": 800.0, "prefill_toks_sec": 9000.0}

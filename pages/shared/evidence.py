@@ -67,7 +67,7 @@ def draw(estimate: Estimate) -> None:
 
 def _card(place: int, run: NearRun) -> None:
     """Left the run and what differs, right what it measured and what is estimated for it."""
-    doubt = f" Doubt: {run.doubt}." if run.doubt else ""
+    doubt = f" Doubtful: {run.doubt}." if run.doubt and run.doubt not in run.differs else ""
     source = f"[{escape(run.source)}]({run.url})" if run.url else escape(run.source)
     date = f", {escape(run.date)}" if run.date else ""
     with st.container(border=True, key=f"near-run-{place}"):
