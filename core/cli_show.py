@@ -61,7 +61,7 @@ def shown(number: Any, unit: str = "") -> str:
 
 def show_estimate(answer: Estimate) -> None:
     """The answer in a sentence, then the numbers, the memory bill, what holds it back, warnings, and the command."""
-    from core.words import answer_sentence
+    from core.words import answer_sentence, span
 
     out = _console()
     colour = {"in_vram": "green", "with_offload": "yellow", "insufficient_memory": "red"}[answer.feasibility]
@@ -72,7 +72,7 @@ def show_estimate(answer: Estimate) -> None:
         _speed(out, answer)
     for memory in (answer.device, answer.host):
         if memory is not None:
-            _memory(out, memory)
+            _memory(out, memory, span(answer, "memory_peak", "B", digits=3, among=answer.scenario.system.count))
     if answer.runs:
         _limits(out, answer)
         _shares(out, answer)
@@ -135,7 +135,8 @@ def _bar(share: float) -> str:
     return "█" * max(round(share * BAR), 1) if share > 0.002 else ""
 
 
-def _memory(out: Console, memory: Memory) -> None:
+def _memory(out: Console, memory: Memory, taken: str) -> None:
+    """The bill of a memory; `taken` is the range of what the engine will take of each device, where there is one."""
     whole = max(float(value(x)) for x in (memory.limit, memory.peak, memory.taken))
     _head(out, f"Memory of {memory.name}" if memory.place == "device" else "Host memory")
     when = {"now": "", "peak": "at the peak", "reserved": "set aside"}
@@ -146,7 +147,7 @@ def _memory(out: Console, memory: Memory) -> None:
             rows.append((part.name, shown(part.amount), f"{_bar(amount / whole)} {when[part.when]}".strip()))
     for name in ("needed", "taken", "peak", "limit"):
         title = {"needed": "needed now", "taken": "engine will take", "limit": "usable"}.get(name, name)
-        rows.append((title, shown(getattr(memory, name)), ""))
+        rows.append((title, shown(getattr(memory, name)), taken if name == "taken" and memory.place == "device" else ""))
     headroom = float(value(memory.headroom))
     short = headroom < 0
     rows.append(("short" if short else "headroom", shown(abs(headroom), "B"), "does not fit" if short else ""))

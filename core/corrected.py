@@ -26,11 +26,11 @@ from core.scenario import Scenario
 
 TIMES = ("ttft", "tpot", "latency")
 EXACT = ("weights", "KV cache")  # parts of memory that are counted; all others are estimated
-# Part of the correction → the column it acts on, and what it is a factor of.
+# Part of the correction → the column it acts on, what it is a factor of, and what that is computed by.
 FACTORS = {
-    "decode": ("decode_factor", "decode step"),
-    "prefill": ("prefill_factor", "prefill step"),
-    "first_token": ("ttft_factor", "first token"),
+    "decode": ("decode_factor", "decode step", "the physics with fitted constants"),
+    "prefill": ("prefill_factor", "prefill step", "the physics with fitted constants"),
+    "first_token": ("ttft_factor", "first token", "serving with the corrected steps"),
 }
 
 Ends = dict[str, tuple[Any, Any]]  # metric → p10 and p90, numbers or arrays
@@ -63,18 +63,16 @@ class Learned:
     def columns(self, c: Columns) -> Columns:
         """The cited columns with fitted efficiencies, fixed costs and factors in place of what was assumed, cited."""
         found = refit(c, self.scales, self.version)
-        for name, what in FACTORS.values():
-            setattr(found, name, leaf(f"learned factor of the {what}", self.factors[name], "", "fitted", self._source(name, what)))
+        seen = sum(self.correction.core.known.counts["engine"].values())
+        for name, what, basis in FACTORS.values():
+            says = f"this {what} takes {self.factors[name]:.3g} times as long as {basis} says"
+            cited = source("corpus-fit", note=f"learned from measured runs of {seen:,} scenarios (version {self.version}): {says}")
+            setattr(found, name, leaf(f"learned factor of the {what}", self.factors[name], "", "fitted", cited))
         return found
-
-    def _source(self, name: str, what: str) -> Any:
-        scenarios = sum(self.correction.core.known.counts["engine"].values())
-        says = f"this {what} takes {self.factors[name]:.3g} times as long as the physics with fitted constants says"
-        return source("corpus-fit", note=f"learned from measured runs of {scenarios:,} scenarios (version {self.version}): {says}")
 
     def bands(self, c: Columns, found: Fit, metrics: Mapping[str, float]) -> dict[str, tuple[float, float]]:
         """p10 and p90 of the metrics in base units, of those that are finite and have a range. `c` are plain columns."""
-        ends = _bands(self.correction, metrics, self.word, np.array([0]), _estimated(c, found), _memory_band(self.traits))
+        ends = _bands(self.correction, metrics, self.word, np.array([0]), estimated_bytes(c, found), _memory_band(self.traits))
         one = {name: (np.asarray(low).item(), np.asarray(high).item()) for name, (low, high) in ends.items()}
         return {name: pair for name, pair in one.items() if _is_range(*pair)}
 
@@ -114,7 +112,7 @@ def answers(scenarios: Sequence[Scenario], correction: Correction, *, strict: bo
         with np.errstate(all="ignore"):
             metrics = {name: group.spread(amount) for name, amount in metrics_from(c, fit, served, group.arrival).items()}
             multipliers = np.array([_memory_band(table.traits[n]) for n in at]).T
-            ends = _bands(correction, metrics, factors, at, _estimated(c, fit), multipliers)
+            ends = _bands(correction, metrics, factors, at, estimated_bytes(c, fit), multipliers)
         for n, place in enumerate(group.index.tolist()):
             found[place] = Answer(
                 {name: float(amounts[n]) for name, amounts in metrics.items()},
@@ -125,7 +123,7 @@ def answers(scenarios: Sequence[Scenario], correction: Correction, *, strict: bo
 
 
 def _factors(factors: Factors, at: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: np.exp(factors.steps[part][at, 1]) for part, (name, _) in FACTORS.items()}
+    return {name: np.exp(factors.steps[part][at, 1]) for part, (name, *_) in FACTORS.items()}
 
 
 def _support(correction: Correction, table: Table, at: int) -> Support:
@@ -136,9 +134,7 @@ def _memory_band(traits: Traits) -> tuple[float, float]:
     return memory_band(traits.runtime, traits.backend)
 
 
-def _bands(
-    correction: Correction, metrics: Mapping[str, Any], factors: Factors, at: np.ndarray, estimated: Any, multipliers: Any
-) -> Ends:
+def _bands(correction: Correction, metrics: Mapping[str, Any], factors: Factors, at: np.ndarray, estimated: Any, multipliers: Any) -> Ends:
     """p10 and p90 of the metrics of scenarios `at`: times and rates as runs did that were left out, memory by its `estimated`
     bytes times `multipliers`."""
     ends: Ends = {}
@@ -151,7 +147,7 @@ def _bands(
     return ends
 
 
-def _estimated(c: Columns, found: Fit) -> Any:
+def estimated_bytes(c: Columns, found: Fit) -> Any:
     """Bytes over all devices that are estimates and move what the engine takes, on plain columns.
 
     Of a card's set share (vLLM) nothing does; where the share is of what is left (TensorRT-LLM), what the pool does not make up for.

@@ -24,9 +24,9 @@ from core.formulas.economics import (
 )
 from core.launch import ALL_LAYERS, LaunchKnobs, launch_command
 from core.machine import Columns
-from core.memory import Fit, cache_of_sequence, fit, memories, solved
+from core.memory import Fit, cache_of_sequence, fit, memories
 from core.phases import phase
-from core.pipeline import metrics_from, one_pass
+from core.pipeline import in_flight, metrics_from, one_pass
 from core.plan import Plan, make_plan
 from core.quantity import Quantity, total, value
 from core.scenario import Scenario
@@ -64,14 +64,13 @@ def estimate(scenario: Scenario, correction: Correction | None = None, *, strict
     bare_fit = fit(bare_plan, bare)
     batch, residual = solve_batch(bare_plan, bare, bare_fit, _load(bare, bare_fit, arrival), arrival)
 
-    if arrival in ("open", "saturated"):  # memory is held by those in flight, which the load itself decides
-        in_flight = float(np.ceil(batch)) * float(bare.dp)
-        bare.users = in_flight
-        c.users = solved("requests in flight", in_flight, "", "batch that the load leads to × replicas", c.count)
-        bare_fit = fit(bare_plan, bare)
     plan = make_plan(setting.ir, c)
     found = fit(plan, c)
     served = serve(plan, c, found, arrival, batch, residual)
+    flying = in_flight(c, arrival, batch)
+    if flying is not c:
+        c, bare = flying, in_flight(bare, arrival, batch)
+        found, bare_fit = fit(plan, c), fit(bare_plan, bare)
     device, host = memories(found, c, setting.device.name)
     metrics = metrics_from(c, found, served, arrival)
     feasibility, reasons = feasible(setting, c, found, device, host)

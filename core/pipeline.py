@@ -4,23 +4,41 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from core.formulas.activations import over_devices
 from core.formulas.economics import energy_per_token, power_draw
 from core.ir import ModelIR
 from core.machine import Columns
-from core.memory import Fit, fit
+from core.memory import Fit, fit, solved
 from core.plan import Plan, make_plan
+from core.quantity import value
 from core.scenario import Arrival
 from core.serving import Served, _load, serve, solve_batch
 
 
 def one_pass(ir: ModelIR, c: Columns, arrival: Arrival) -> tuple[Plan, Fit, Served]:
-    """The pipeline once, on plain columns."""
+    """The pipeline once, on plain columns. The memory is that of those in flight."""
     plan = make_plan(ir, c)
     found = fit(plan, c)
     load = _load(c, found, arrival)
     batch, residual = solve_batch(plan, c, found, load, arrival)
-    return plan, found, serve(plan, c, found, arrival, batch, residual)
+    served = serve(plan, c, found, arrival, batch, residual)
+    flying = in_flight(c, arrival, batch)
+    return plan, found if flying is c else fit(plan, flying), served
+
+
+def in_flight(c: Columns, arrival: Arrival, batch: Any) -> Columns:
+    """The columns with those in flight as users: they hold the memory, and under an open or full load the load itself decides
+    how many they are. Slots that an engine was started with for its users stay.
+    """
+    if arrival not in ("open", "saturated"):
+        return c
+    slots = (np.asarray(c.slots_follow_users) > 0) & (np.asarray(c.sequences_given) == 0)
+    users = np.where(slots, value(c.users), np.ceil(batch) * value(c.dp))
+    users = users if np.ndim(users) else float(users)
+    cited = solved("requests in flight", users, "", "batch that the load leads to × replicas", c.count)
+    return Columns(**{**vars(c), "users": cited})
 
 
 def metrics_from(c: Columns, found: Fit, served: Served, arrival: Arrival) -> dict[str, Any]:

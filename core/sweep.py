@@ -37,9 +37,7 @@ def _point(scenario: Scenario) -> tuple[tuple[str, Any], ...]:
     return (("fits", found.runs), ("error", ""), ("feasibility", found.feasibility), *numbers)
 
 
-def sweep(
-    scenario: Scenario, knob: str, values: Iterable[Any], *, progress: Callable[[float], None] | None = None
-) -> list[dict[str, Any]]:
+def sweep(scenario: Scenario, knob: str, values: Iterable[Any], *, progress: Callable[[float], None] | None = None) -> list[dict[str, Any]]:
     """One record a value: the knob's value, whether it fits, and the metrics in base units (NaN where it does not run).
 
     A value that makes no legal scenario becomes a record with its `error`. `progress` hears the share that is done.
@@ -64,9 +62,7 @@ def by_users(scenario: Scenario, *, progress: Callable[[float], None] | None = N
     return [{"users": r.pop("concurrency"), **r} for r in sweep(closed, "concurrency", users, progress=progress)]
 
 
-def by_prompt(
-    scenario: Scenario, longest: int, *, progress: Callable[[float], None] | None = None
-) -> list[dict[str, Any]]:
+def by_prompt(scenario: Scenario, longest: int, *, progress: Callable[[float], None] | None = None) -> list[dict[str, Any]]:
     """The sweep over prompt lengths up to the model's `longest` context, with the scenario's own among them.
 
     The context that the runtime is started with grows with the prompt where the scenario fixes it too short.

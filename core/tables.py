@@ -188,10 +188,7 @@ def roofline(estimate: Estimate) -> dict[str, list[Row]]:
     high = max(16 * max(p["ridge"] for p in phases), *(3 * p["intensity"] for p in phases))
     roofs, labels = [], []
     for name, (peak, bandwidth) in limits.items():
-        roofs += [
-            {"roof": name, "intensity": x, "tflops": min(peak, bandwidth * x) / TFLOP}
-            for x in (low, peak / bandwidth, high)
-        ]
+        roofs += [{"roof": name, "intensity": x, "tflops": min(peak, bandwidth * x) / TFLOP} for x in (low, peak / bandwidth, high)]
         labels.append({"intensity": high, "tflops": peak / TFLOP, "text": f"compute: {show(peak, 'FLOP/s')}"})
     bandwidths = dict.fromkeys(bandwidth for _, bandwidth in limits.values())
     slopes = [{"intensity": low, "tflops": b * low / TFLOP, "text": f"memory: {show(b, 'B/s')}"} for b in bandwidths]
@@ -211,9 +208,7 @@ def assumption_rows(estimate: Estimate) -> list[Row]:
             {
                 "What": found.name,
                 "Value": show(amount, unit),
-                "Plausible range": f"{show(low, unit)} – {show(high, unit)}"
-                if low is not None and high is not None
-                else "",
+                "Plausible range": f"{show(low, unit)} – {show(high, unit)}" if low is not None and high is not None else "",
                 "Kind": "guess" if guess and found.kind != "user" else KINDS.get(found.kind or "", ""),
                 "Source": cited.title if cited else "",
                 "Note": (cited.note or "") if cited else "",

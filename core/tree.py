@@ -98,9 +98,7 @@ def _line(key: str, child: Any, whole: float | None) -> Line:
 def _with_numbers(node: Quantity) -> str:
     """The formula's text with every input replaced by its value."""
     assert node.formula is not None
-    given = {
-        key: amount(child, child.unit if isinstance(child, Quantity) else "") for key, child in node.inputs.items()
-    }
+    given = {key: amount(child, child.unit if isinstance(child, Quantity) else "") for key, child in node.inputs.items()}
     names = "|".join(re.escape(key) for key in sorted(given, key=len, reverse=True))
     return re.sub(rf"\b({names})\b", lambda match: given[match[1]], node.formula.text) if names else ""
 
@@ -123,7 +121,7 @@ def level(node: Quantity) -> Level:
     if source is not None:
         if source.low is not None and source.high is not None:
             span = f"{show(source.low, node.unit)} to {show(source.high, node.unit)}"
-        if source.default is not None and not math.isnan(source.default):
+        if node.kind == "user" and source.default is not None and not math.isnan(source.default):
             default = show(source.default, node.unit)
     return Level(
         name=title(node.name),

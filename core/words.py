@@ -89,15 +89,15 @@ def answer_sentence(estimate: Estimate) -> str:
     return f"{start}: {_speed(estimate)}{_back(estimate)}."
 
 
-def span(estimate: Estimate, metric: str, unit: str) -> str:
-    """The range of a metric from its 10th to its 90th percentile, "14–18"; empty without a correction.
+def span(estimate: Estimate, metric: str, unit: str, *, digits: int = 2, among: int = 1) -> str:
+    """The range of a metric from its 10th to its 90th percentile, "14–18"; empty without one. `among`: devices that share it.
 
     The unit stands where it is another than that of the metric as shown, "950 ms–1.2 s".
     """
     if metric not in estimate.bands:
         return ""
-    ends = [show(end, unit, 2).rsplit(" ", 1) for end in estimate.bands[metric]]
-    shown = show(estimate.metric(metric), unit).rsplit(" ", 1)
+    ends = [show(end / among, unit, digits).rsplit(" ", 1) for end in estimate.bands[metric]]
+    shown = show(estimate.metric(metric) / among, unit).rsplit(" ", 1)
     if all(end[1:] == shown[1:] for end in ends):
         return "–".join(end[0] for end in ends)
     return "–".join(" ".join(end) for end in ends)

@@ -39,9 +39,7 @@ def said(*words: str) -> str:
 
 def shell(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [sys.executable, "-m", "core.cli", *words], text=True, capture_output=True, env=env, **options
-    )
+    return subprocess.run([sys.executable, "-m", "core.cli", *words], text=True, capture_output=True, env=env, **options)
 
 
 # ---------------------------------------------------------------- estimate
@@ -80,9 +78,7 @@ def test_offload_and_what_does_not_fit() -> None:
 
 
 def answered(*words: str) -> dict[str, Any]:
-    found = json.loads(
-        said("estimate", *words, "--json"), parse_constant=lambda name: pytest.fail(f"{name} is no JSON")
-    )
+    found = json.loads(said("estimate", *words, "--json"), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert isinstance(found, dict)
     return found
 
@@ -114,9 +110,7 @@ def test_json() -> None:
         assert sum(shares.values()) == pytest.approx(1.0, abs=1e-4)
     assert found["explanations"][0].startswith("Llama-3.1-8B")
     assert found["launch"].startswith("llama-server")
-    assert found["estimates"]["decode_toks_sec"]["p50"] == pytest.approx(
-        1000 / found["estimates"]["tpot_ms"]["p50"], rel=1e-4
-    )
+    assert found["estimates"]["decode_toks_sec"]["p50"] == pytest.approx(1000 / found["estimates"]["tpot_ms"]["p50"], rel=1e-4)
     assert Scenario.model_validate(found["scenario"]).workload.prompt_tokens == 8192 - 128
     device = found["memory"]["device"]
     now = sum(p["gb"] for p in device["parts"])
@@ -268,9 +262,7 @@ def test_explain() -> None:
 
 def test_every_number_can_be_explained() -> None:
     listed = run("explain", *ASK, "--number", "?").stderr.split("choose one of ")[1].strip(" .\n").split(", ")
-    assert {"decode_rate", "ttft", "weights", "kv_cache", "headroom", "host_needed", "usd_per_h", "decode_mfu"} <= set(
-        listed
-    )
+    assert {"decode_rate", "ttft", "weights", "kv_cache", "headroom", "host_needed", "usd_per_h", "decode_mfu"} <= set(listed)
     for name in listed:
         assert " = " in said("explain", *ASK, "--number", name, "--depth", "2")
 
@@ -374,15 +366,11 @@ def test_help_and_lists_answer_at_once() -> None:
 
 
 def test_nothing_heavy_is_imported() -> None:
-    code = (
-        "import sys; sys.argv = ['roofcast', {!r}]\ntry:\n import core.cli; core.cli.main()\nexcept SystemExit: pass\n"
-    )
+    code = "import sys; sys.argv = ['roofcast', {!r}]\ntry:\n import core.cli; core.cli.main()\nexcept SystemExit: pass\n"
     code += "print([m for m in {} if m in sys.modules])"
     heavy = ["streamlit", "pandas", "duckdb", "sklearn", "altair"]
     for word, modules in (("--help", [*heavy, "numpy", "pydantic"]), ("models", heavy), ("hardware", heavy)):
-        out = subprocess.run(
-            [sys.executable, "-c", code.format(word, modules)], text=True, capture_output=True, cwd=ROOT, check=True
-        )
+        out = subprocess.run([sys.executable, "-c", code.format(word, modules)], text=True, capture_output=True, cwd=ROOT, check=True)
         assert out.stdout.splitlines()[-1] == "[]"
 
 

@@ -51,9 +51,7 @@ outputs = st.integers(2, 1024)
 users = st.sampled_from((1, 2, 3, 5, 8, 17, 32, 64, 128, 300))
 
 
-def ask(
-    model: str, device: str = "H100 SXM5 80GB", engine: tuple[str, str] = ("vllm", "BF16"), **knobs: Any
-) -> Scenario:
+def ask(model: str, device: str = "H100 SXM5 80GB", engine: tuple[str, str] = ("vllm", "BF16"), **knobs: Any) -> Scenario:
     runtime, quant = engine
     if runtime in ("vllm", "sglang") and device == "Tesla T4":
         quant = "FP16"  # Turing has no BF16
@@ -80,8 +78,7 @@ def test_more_users_never_lower_memory(
     # All layers on the device: otherwise what users take pushes layers to the host, and the device may hold less.
     layers = {"gpu_layers": 999} if engine[0] in ("llama.cpp", "ollama") else {}
     few, many = (
-        estimate(ask(model, card, engine, prompt_tokens=prompt, output_tokens=output, concurrency=n, **layers))
-        for n in (some, more)
+        estimate(ask(model, card, engine, prompt_tokens=prompt, output_tokens=output, concurrency=n, **layers)) for n in (some, more)
     )
     for figure in ("needed", "peak", "taken"):
         assert num(getattr(many.device, figure)) >= num(getattr(few.device, figure)) * (1 - SLACK), figure
@@ -97,9 +94,7 @@ def test_longer_contexts_never_lower_memory(model: str, card: str, engine: tuple
 
 @given(model_names, cards, engines, prompts, users, st.sampled_from((1, 2)))
 @settings(max_examples=60, deadline=None)
-def test_memory_parts_sum_to_the_whole(
-    model: str, card: str, engine: tuple[str, str], prompt: int, n: int, count: int
-) -> None:
+def test_memory_parts_sum_to_the_whole(model: str, card: str, engine: tuple[str, str], prompt: int, n: int, count: int) -> None:
     answer = estimate(ask(model, card, engine, prompt_tokens=prompt, concurrency=n, count=count))
     for memory in filter(None, (answer.device, answer.host)):
         held = sum(num(p.amount) for p in memory.parts if p.when == "now")
@@ -237,9 +232,7 @@ def test_two_ranks_send(runtime: str) -> None:
 
 @given(model_names, cards, st.sampled_from(("Q4_K_M", "Q8_0")), st.integers(2, 8), prompts)
 @settings(max_examples=40, deadline=None)
-def test_a_layer_split_never_beats_one_card_on_one_stream(
-    model: str, card: str, quant: str, count: int, prompt: int
-) -> None:
+def test_a_layer_split_never_beats_one_card_on_one_stream(model: str, card: str, quant: str, count: int, prompt: int) -> None:
     asked = ask(model, card, ("llama.cpp", quant), prompt_tokens=prompt)
     one = estimate(asked)
     assume(one.feasibility == "in_vram")
@@ -266,9 +259,7 @@ def test_a_mixture_reads_what_it_chooses_and_holds_all() -> None:
 @given(model_names, cards, st.integers(0, 30_000), st.integers(0, 30_000))
 @settings(max_examples=30, deadline=None)
 def test_deeper_contexts_never_decode_faster(model: str, card: str, a: int, b: int) -> None:
-    shallow, deep = (
-        numbers(ask(model, card, ("llama.cpp", "Q4_K_M"), context_depth=d, gpu_layers=999)) for d in sorted((a, b))
-    )
+    shallow, deep = (numbers(ask(model, card, ("llama.cpp", "Q4_K_M"), context_depth=d, gpu_layers=999)) for d in sorted((a, b)))
     assert deep["tpot"] >= shallow["tpot"] * (1 - SLACK)
 
 
@@ -290,6 +281,8 @@ def test_metrics_agree_with_each_other(
 
 
 @given(model_names, cards, engines, prompts, outputs, users, st.sampled_from(("closed", "static", "saturated", "open")))
+@example(LLAMA, "RTX 4090", ("llama.cpp", "Q4_K_M"), 1, 2, 5, "saturated")  # slots follow the users asked, not those in flight
+@example(LLAMA, "RTX 4090", ("transformers", "BF16"), 512, 128, 17, "open")  # those in flight hold the memory
 @settings(max_examples=50, deadline=None)
 def test_the_cited_answer_is_the_plain_one(
     model: str, card: str, engine: tuple[str, str], prompt: int, output: int, n: int, arrival: str
@@ -308,9 +301,7 @@ candidate = st.tuples(st.integers(0, 5), users, prompts, outputs, depths, degree
 
 @given(model_names, st.sampled_from((LOCALS, (*SERVERS, ("vllm", "FP8")))), arrivals, st.lists(candidate, min_size=2))
 @settings(max_examples=40, deadline=None)
-def test_many_candidates_are_each_as_one(
-    model: str, kinds: tuple[tuple[str, str], ...], arrival: str, rows: list[tuple[int, ...]]
-) -> None:
+def test_many_candidates_are_each_as_one(model: str, kinds: tuple[tuple[str, str], ...], arrival: str, rows: list[tuple[int, ...]]) -> None:
     options = [
         ask(model, card, kind, count=4, tp=1, pp=1, arrival=arrival)
         for kind in kinds
@@ -337,9 +328,7 @@ def test_many_candidates_are_each_as_one(
 @example(SMALL, "RTX 4090", ("vllm", "BF16"), 3293, 47)
 @example(LATENT, "H100 SXM5 80GB", ("vllm", "BF16"), 8, 89)
 @settings(max_examples=40, deadline=None)
-def test_more_users_give_more_tokens_and_wait_longer(
-    model: str, card: str, engine: tuple[str, str], prompt: int, output: int
-) -> None:
+def test_more_users_give_more_tokens_and_wait_longer(model: str, card: str, engine: tuple[str, str], prompt: int, output: int) -> None:
     """Up to what memory and the runtime serve at once: the system's rate never falls, no user's gets better.
 
     The closed form holds means to a few per cent; a prompt or an answer of a few tokens is no load it is made for.
@@ -363,9 +352,7 @@ def test_more_users_give_more_tokens_and_wait_longer(
 @given(model_names, cards, servers, prompts, outputs, users)
 @example(MIXTURE, "H100 SXM5 80GB", ("vllm", "BF16"), 6, 167, 256)
 @settings(max_examples=40, deadline=None)
-def test_a_closed_loop_stays_below_what_saturates(
-    model: str, card: str, engine: tuple[str, str], prompt: int, output: int, n: int
-) -> None:
+def test_a_closed_loop_stays_below_what_saturates(model: str, card: str, engine: tuple[str, str], prompt: int, output: int, n: int) -> None:
     assume(prompt >= 64 and output >= 16)
     asked = ask(model, card, engine, prompt_tokens=prompt, output_tokens=output, concurrency=n)
     assume(estimate(asked).runs)
@@ -467,9 +454,9 @@ QUANTITIES = {
     "open_wait": open_wait,
     "cost_per_million": lambda usd_per_h, tokens_per_s: cost_per_million(rate=usd_per_h / HOUR, tokens=tokens_per_s),
     "closed_rate": closed_rate,
-    "largest_pool_share": lambda model, device, fraction: (
-        lambda answer: num(answer.device.taken) / num(answer.device.limit)
-    )(estimate(ask(model, device, ("vllm", "FP8"), memory_fraction=fraction))),
+    "largest_pool_share": lambda model, device, fraction: (lambda answer: num(answer.device.taken) / num(answer.device.limit))(
+        estimate(ask(model, device, ("vllm", "FP8"), memory_fraction=fraction))
+    ),
 }
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "golden" / "estimates.json").read_text())["cases"]
 
