@@ -157,7 +157,7 @@ def runtimes(text: str) -> list[Entry]:
             {
                 "Runtime": r.name,
                 "Backends": ", ".join(r.backends),
-                "Described": f"as {r.treated_as}" if r.treated_as else "yes",
+                "Described": "yes" if not r.treated_as else f"speed as {r.treated_as}" if r.described else f"as {r.treated_as}",
             },
             {
                 "id": r.id,

@@ -51,6 +51,8 @@ def understand(heard: Heard) -> None:
     family = heard.table.extends or heard.table.runtime
     _MODELS.get(family, _server_model)(heard)
     _LAYOUTS.get(family, _server_layout)(heard)
+    if heard.table.runtime == "ktransformers":
+        _experts_of_layers(heard, words.get("gpu_experts") or 0)
     if words.get("cpu_offload_gib") is not None:
         _streamed(heard, words["cpu_offload_gib"])
     _cache_type(heard)
@@ -307,6 +309,20 @@ def _matched(pattern: str, layers: list[int]) -> set[int] | None:
             return None
         whole |= {n} if all(hits) else set()
     return whole or None
+
+
+def _experts_of_layers(heard: Heard, kept: int) -> None:
+    """KTransformers keeps some experts of every layer on the GPU; as many bytes are estimated as whole layers."""
+    heard.launch["gpu_experts"] = kept
+    model = heard.fields.get("model")
+    moe = [block for block in models.ir(model).blocks if block.mlp.kind == "moe"] if model else []
+    if not moe:
+        heard.not_modelled.append(("--kt-num-gpu-experts", f"{model or heard.model_text} has no experts that are known"))
+        return
+    layers, experts = sum(len(block.layers) for block in moe), moe[0].mlp.experts
+    away = round(layers * (1 - min(kept, experts) / experts))
+    heard.fields["experts_on_cpu"] = away
+    heard.notes.append(f"{kept} of {experts} experts of each layer on the GPU are estimated as all experts of {layers - away} layers.")
 
 
 def _ollama_layout(heard: Heard) -> None:

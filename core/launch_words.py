@@ -18,7 +18,7 @@ from core.launch_flags import Table
 ALL_LAYERS = 999  # more than any model has: llama.cpp takes it as "all"
 PRECISION = {"BF16": "BF16", "FP16": "FP16", "F16": "FP16", "FP32": "FP32", "F32": "FP32"}
 _MADE_AT_START = {"FP8", "FP8-DYNAMIC", "BNB-INT4", "BNB-INT8"}  # a server can quantise to these itself
-_PLAIN = ("max_context", "threads", "gpu_layers", "cpu_offload_gib", "flash_attention")
+_PLAIN = ("max_context", "threads", "gpu_layers", "cpu_offload_gib", "flash_attention", "gpu_experts")
 _DEFAULTED = ("max_sequences", "token_budget", "micro_batch", "memory_fraction")
 _DEGREES = ("tp", "pp", "dp", "ep", "cp")
 
@@ -62,6 +62,7 @@ class LaunchKnobs:
     file: str | None = None  # what the command loads, where that is not to be made from the model's name
     repository: str | None = None  # GGUF on the Hub, "owner/name:quant"
     repository_file: str | None = None
+    gpu_experts: int | None = None  # experts of every layer that stay on the device (KTransformers)
     visible: int | None = None  # devices that the command shows the runtime
     keep_defaults: bool = False  # write what is given though it is the default
 

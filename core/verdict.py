@@ -79,7 +79,10 @@ def warn(setting: Setting, c: Columns, found: Fit, device: Any, served: Served) 
     if unused > 0:
         warned.append(Reason("devices_idle", f"{int(unused)} of {int(value(c.count))} devices are not used by this split."))
     if setting.runtime.treated_as:
-        text = f"{setting.runtime.name} is not described yet; it is treated as {setting.runtime.treated_as}."
+        name, other = setting.runtime.name, setting.runtime.treated_as
+        text = f"{name} is not described yet; it is treated as {other}."
+        if setting.runtime.described:
+            text = f"{name}'s speed is computed with what is known of {other}."
         warned.append(Reason("runtime_approximate", text))
     if setting.ir.assumed:
         text = "; ".join(f"{field}: {what}" for field, what in setting.ir.assumed.items())

@@ -62,10 +62,24 @@ def test_described_runtimes_have_the_facts_that_the_estimate_needs() -> None:
             assert runtime(name).fact(field).value > 0
 
 
+def test_runtimes_whose_speed_is_anothers_are_described_for_the_rest() -> None:
+    described = {r.id for r in runtimes.runtimes().values() if r.described}
+    assert described == {
+        "exllamav2", "exllamav3", "ik_llama.cpp", "ktransformers", "llamafile", "lmdeploy", "lmstudio", "mlc-llm", "rkllm", "tgi",
+        "transformers",
+    }  # fmt: skip
+    for name in described:
+        entry = runtime(name)
+        assert entry.treated_as and entry.as_of and entry.sources and entry.note, name
+        for fact in ("block_tokens", "token_budget", "max_sequences"):
+            found = entry.fact(fact)
+            assert found.value > 0 and found.source is not None, f"{name} {fact}"
+
+
 @pytest.mark.parametrize("label", CORPUS_LABELS)
 def test_labels_of_measured_runs_resolve(label: str) -> None:
     entry = runtime(label)
-    assert entry.treated_as is None or (entry.guess and entry.note)
+    assert entry.treated_as is None or (entry.note and entry.guess is not entry.described)
 
 
 @pytest.mark.parametrize(
@@ -96,10 +110,12 @@ def test_facts_are_cited_leaves() -> None:
     block = runtime("vllm").fact("block_tokens")
     assert (block.value, block.unit, block.kind) == (16, "tok", "constant")
     assert block.source is not None and "--block-size" in (block.source.note or "")
-    context = runtime("lmstudio").fact("context_memory")
+    context = runtime("ctransformers").fact("context_memory")
     assert context.kind == "assumption" and context.source is not None
     assert context.source.guess and context.source.low is not None
     assert "treated as llama.cpp" in (context.source.note or "")
+    cache = runtime("lmdeploy").fact("block_tokens")  # its own record: no guess, though its speed is another's
+    assert (cache.value, cache.kind) == (64, "constant")
     assert runtime("vllm").get("max_context") is None
     with pytest.raises(CatalogError, match="has no default for 'max_context'"):
         runtime("vllm").fact("max_context")
@@ -117,6 +133,9 @@ def test_facts_are_cited_leaves() -> None:
         ("sglang", "memory_fraction", "H100 80GB", 80, 0.835),
         ("ollama", "max_context", "RTX 4090", 24, 32768),
         ("ollama", "max_context", "RTX 4060", 8, 4096),
+        ("lmdeploy", "max_sequences", "A100 40GB", 40, 384),
+        ("lmdeploy", "max_sequences", "H200", 141, 1024),
+        ("lmdeploy", "max_sequences", "RTX 4090", 24, 128),
     ],
 )
 def test_defaults_that_depend_on_the_card(name: str, field: str, device: str, gib: float, expected: float) -> None:

@@ -42,15 +42,12 @@ def test_llama_cpp_with_experts_on_the_cpu() -> None:
         micro_batch=2048,
     )
     assert launch_command(knobs) == (
-        "llama-server -m gpt-oss-120b-MXFP4.gguf -ngl 999 --n-cpu-moe 30 -sm layer -c 16384 -fa on "
-        "-ctk q8_0 -ctv q5_1 -ub 2048 -t 16"
+        "llama-server -m gpt-oss-120b-MXFP4.gguf -ngl 999 --n-cpu-moe 30 -sm layer -c 16384 -fa on -ctk q8_0 -ctv q5_1 -ub 2048 -t 16"
     )
 
 
 def test_llama_cpp_by_rows_and_on_a_cpu() -> None:
-    rows = LaunchKnobs(
-        "a/b", "llama.cpp", quant="Q8_0", gpu_layers=40, flash_attention=False, device_count=2, split="tensor"
-    )
+    rows = LaunchKnobs("a/b", "llama.cpp", quant="Q8_0", gpu_layers=40, flash_attention=False, device_count=2, split="tensor")
     assert launch_command(rows) == "llama-server -m b-Q8_0.gguf -ngl 40 -sm row -fa off"
     cpu = LaunchKnobs("a/b", "llama.cpp", backend="cpu", flash_attention=True, kv_dtype="f16", max_sequences=1)
     assert launch_command(cpu) == "llama-server -m b-Q4_K_M.gguf -ngl 0 -np 1 -fa on"
@@ -131,9 +128,7 @@ def test_sglang() -> None:
 
 
 def test_tensorrt_llm() -> None:
-    plain = LaunchKnobs(
-        "meta-llama/Llama-3.1-70B", "trtllm", quant="BF16", tp=4, memory_fraction=0.9, max_sequences=512
-    )
+    plain = LaunchKnobs("meta-llama/Llama-3.1-70B", "trtllm", quant="BF16", tp=4, memory_fraction=0.9, max_sequences=512)
     assert launch_command(plain) == "trtllm-serve meta-llama/Llama-3.1-70B --tp_size 4 --max_batch_size 512"
     knobs = LaunchKnobs(
         "deepseek-ai/DeepSeek-R1",
@@ -176,12 +171,8 @@ def test_ollama() -> None:
 
 
 def test_mlx() -> None:
-    knobs = LaunchKnobs(
-        "Qwen/Qwen3-30B-A3B", "mlx", quant="MLX-4bit", max_sequences=8, token_budget=2048, kv_dtype="mlx_8"
-    )
-    assert launch_command(knobs) == (
-        "mlx_lm.server --model mlx-community/Qwen3-30B-A3B-4bit --decode-concurrency 8 --kv-bits 8"
-    )
+    knobs = LaunchKnobs("Qwen/Qwen3-30B-A3B", "mlx", quant="MLX-4bit", max_sequences=8, token_budget=2048, kv_dtype="mlx_8")
+    assert launch_command(knobs) == ("mlx_lm.server --model mlx-community/Qwen3-30B-A3B-4bit --decode-concurrency 8 --kv-bits 8")
 
 
 def test_a_runtime_that_is_not_described_gets_a_comment() -> None:

@@ -140,7 +140,7 @@ def commands(draw: st.DrawFn) -> tuple[str, list[str]]:
     usable = {n: f for n, f in usable.items() if "." not in n}
     names = draw(st.lists(st.sampled_from(sorted(usable)), unique_by=lambda n: usable[n].knob or n, max_size=8))
     model = {"flag": "-m Qwen3-30B-A3B-Q8_0.gguf"}.get(table.model, "Qwen/Qwen3-30B-A3B")
-    if table.runtime in ("sglang", "tgi", "mlx"):
+    if (table.extends or table.runtime) in ("sglang", "tgi", "mlx"):
         model = f"{'--model-id' if table.runtime == 'tgi' else '--model'} Qwen/Qwen3-30B-A3B"
     line, before = [table.commands[0], model], []
     for name in names:
@@ -189,7 +189,7 @@ def test_any_text_is_read_or_refused_in_a_sentence(text: str) -> None:
     [
         "vllm serve Qwen/Qwen3-8B --max-model-len 4096 -tp 2",
         "$ sudo nohup python3.11 -u -m vllm.entrypoints.openai.api_server --model=Qwen/Qwen3-8B --max_model_len=4096 -tp=2 > log 2>&1 &",
-        "# don't\ncd /srv && \\\n  vllm serve \\\n  # the model\n  'Qwen/Qwen3-8B' \\\n  --tensor-parallel-size 2 --max-model-len 4096  # so",
+        "# don't\ncd /srv && \\\n  vllm serve \\\n  # it\n  'Qwen/Qwen3-8B' \\\n  -tp 2 --max-model-len 4096  # isn't so",
         "docker run -it --rm --gpus all -v a:b -e X=1 vllm/vllm-openai:v0.11.0 --model Qwen/Qwen3-8B -tp 2 --max-model-len 4096",
         "podman run --device=nvidia.com/gpu=all docker.io/vllm/vllm-openai bash -c 'vllm serve Qwen/Qwen3-8B -tp 2 --max-model-len 4096'",
         "export CUDA_VISIBLE_DEVICES=0,1\nuv run vllm serve Qwen/Qwen3-8B -tp 2 --max-model-len 4096",
@@ -248,6 +248,8 @@ def test_secrets_are_not_repeated() -> None:
         ("llama-server -m Qwen3-30B-A3B-Q4_K_M.gguf -fmoe -rtr", "runtime", "ik_llama.cpp"),
         ("./Qwen3-8B-Q4_K_M.llamafile --host 0.0.0.0", "runtime", "llamafile"),
         ("OLLAMA_CONTEXT_LENGTH=16384 ollama serve\nollama run qwen3:8b", "max_context", 16384),
+        ("sglang serve --model Qwen/Qwen3-30B-A3B --tp 2 --cpu-offload-gb 0", "runtime", "sglang"),
+        ("python -m sglang.launch_server --model Qwen/Qwen3-30B-A3B --kt-num-gpu-experts 64 --kt-method AMXINT4", "experts_on_cpu", 24),
         ("NUM_SHARD=2 text-generation-launcher --model-id Qwen/Qwen3-8B", "tp", 2),
     ],
 )
@@ -314,7 +316,7 @@ def test_tables_set_knobs_that_exist_and_explain_the_rest() -> None:
     words = {  # a runtime's own, which core.launch_heard translates
         "dtype", "quantization", "expert_parallel", "attention_dp", "visible", "cpu_offload_gib", "options_file", "fraction_in_file",
         "file", "repository", "repository_file", "all_experts", "overrides", "split_mode", "tensor_split", "devices", "all_context",
-        "kv_keys", "kv_values", "spread", "server_context", "pipeline", "sharded",
+        "kv_keys", "kv_values", "spread", "server_context", "pipeline", "sharded", "gpu_experts",
     }  # fmt: skip
     for table in tables().values():
         for flag in table.flags:

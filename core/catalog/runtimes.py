@@ -1,7 +1,8 @@
 """Runtimes of the catalog: what each supports, what it reserves and the defaults it starts with, by version.
 
 The files hold the newest defaults; `[[versions]]` tell what held `before` a change, so `Runtime.at` can look back.
-A runtime that is "treated_as" another takes its record with a marked guess.
+A runtime that is "treated_as" another takes its record with a marked guess, unless it is described: then only what its file
+leaves out is taken so, and the constants of speed, which few runs of it stand behind.
 """
 
 from __future__ import annotations
@@ -50,10 +51,11 @@ _SUITS: dict[str, tuple[Backend, ...]] = {
 
 
 class Case(CatalogRecord):
-    """Another value on devices with at least `min_memory_gib`, but not on those whose name holds one of `not_on`."""
+    """Another value on devices with at least `min_memory_gib`: those whose name holds one of `on`, where given, but none of `not_on`."""
 
     min_memory_gib: float = Field(gt=0)
     value: float = Field(ge=0)
+    on: tuple[str, ...] = ()
     not_on: tuple[str, ...] = ()
     note: str | None = None
 
@@ -101,7 +103,9 @@ class Runtime(CatalogRecord):
     id: str
     name: str
     aliases: tuple[str, ...] = ()
-    treated_as: str | None = None  # not described yet: everything below is this runtime's
+    treated_as: str | None = None  # what is not said below is this runtime's, and so are the constants of speed
+    described: bool = False  # with treated_as: the record is its own, only speed is not
+    as_of: str | None = None  # the version or date that the record describes
     guess: bool = False
     note: str | None = None
     audience: Literal["single", "server"]
@@ -159,13 +163,14 @@ class Runtime(CatalogRecord):
         value, notes = fact.value, [fact.note] if fact.note else []
         for case in fact.cases:
             if device_memory is not None and device_memory >= case.min_memory_gib * GIB:
-                if any(name.lower() in device.lower() for name in case.not_on):
+                named = device.lower()
+                if any(name.lower() in named for name in case.not_on) or (case.on and not any(name.lower() in named for name in case.on)):
                     continue
                 value = case.value
                 notes = [case.note] if case.note else notes
         if fact.flag:
             notes.append(f"changed with {fact.flag}")
-        if self.treated_as:
+        if self.treated_as and not self.described:
             notes.append(f"{self.name} is not described yet: treated as {self.treated_as}")
         cited = source(fact.source)
         guess = fact.guess or self.guess or cited.guess
@@ -239,8 +244,9 @@ def _merged(raw: dict[str, Any], all_raw: dict[str, dict[str, Any]]) -> dict[str
         return raw
     if base not in all_raw:
         raise CatalogError(f"runtime '{raw.get('id')}': treated_as '{base}' is no runtime. Correct it in data/catalog.")
-    inherited = {k: v for k, v in _merged(all_raw[base], all_raw).items() if k not in ("aliases", "note")}
-    return {**inherited, "versions": [], "guess": True, **raw}
+    inherited = {k: v for k, v in _merged(all_raw[base], all_raw).items() if k not in ("aliases", "note", "described", "as_of")}
+    facts = {name: {**fact, "guess": True} for name, fact in inherited["facts"].items()}
+    return {**inherited, "versions": [], "guess": not raw.get("described"), "facts": facts, **raw}
 
 
 @functools.cache
@@ -284,9 +290,7 @@ def search_runtimes(text: str) -> list[Runtime]:
     if not text.strip():
         return list(runtimes().values())
     names = [(name, key) for key, entry in runtimes().items() for name in (key, entry.name, *entry.aliases)]
-    hits = process.extract(
-        text, [n for n, _ in names], scorer=fuzz.WRatio, processor=utils.default_process, limit=None, score_cutoff=60
-    )
+    hits = process.extract(text, [n for n, _ in names], scorer=fuzz.WRatio, processor=utils.default_process, limit=None, score_cutoff=60)
     keys = dict.fromkeys(names[index][1] for _, _, index in hits)
     return [runtimes()[key] for key in keys]
 
