@@ -93,7 +93,7 @@ class NearRun:
     @property
     def same_configuration(self) -> bool:
         """Whether only the load differs: same model, device, runtime, quantisation, split and options."""
-        return all(item.part in ("load", "software") for item in self.differences)
+        return _same_configuration(self.differences)
 
     @property
     def what(self) -> str:
@@ -106,6 +106,10 @@ class NearRun:
 
 def _in_words(differences: Sequence[Difference]) -> str:
     return "; ".join(item.text for item in differences) or "nothing that counts"
+
+
+def _same_configuration(differences: Sequence[Difference]) -> bool:
+    return all(item.part in ("load", "software") for item in differences)
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,7 +356,7 @@ def _beside(scenario: Scenario, knob: str, stamp: tuple[tuple[str, int], ...]) -
             continue
         there = _at(scenario, knob, run)
         found = _found(there, asked, row, run, ())
-        if found.distance > ALIKE:
+        if found.distance > ALIKE or not _same_configuration(found.differences):
             continue
         measured = _measured(row, run)
         if "decode_rate" not in measured and "tpot" in measured:

@@ -125,6 +125,13 @@ def test_no_point_where_load_or_configuration_is_another(own):
     assert not [point for point in beside(ASKED, "users") if point["source"] == "ours"]
 
 
+def test_no_point_of_another_split_of_the_same_cards(own):
+    put(own, {"gpu_count": "2", "tp": "2"})
+    two = ASKED.with_(count=2, tp=2)
+    assert [point for point in beside(two, "users") if point["source"] == "ours"]
+    assert not [point for point in beside(ASKED.with_(count=2, tp=1, dp=2), "users") if point["source"] == "ours"]
+
+
 def test_ours_is_what_we_say_of_the_run(own):
     put(own, {"tpot_ms_p50": "8", "ttft_ms_p50": "50"})
     analytic, corrected = nearest(ASKED)[0], nearest(ASKED, corrected=True)[0]
