@@ -6,6 +6,7 @@ Only the header is read, never a tensor, so a stream may be the start of a remot
 from __future__ import annotations
 
 import itertools
+import math
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -73,6 +74,10 @@ class GgufTensor:
     type: str
     offset: int  # from the start of the tensors
     bytes: int
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,9 +208,7 @@ def _sized(infos: list[tuple[str, tuple[int, ...], int, int]], reader: _Reader) 
     following = dict(itertools.pairwise(starts))
     made = []
     for name, shape, number, offset in infos:
-        elements = 1
-        for size in shape:
-            elements *= size
+        elements = math.prod(shape)
         known = TYPES.get(number)
         if known is None:
             if offset not in following:

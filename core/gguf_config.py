@@ -39,7 +39,7 @@ _FIELDS: Mapping[str, str] = {
     "shared_expert_intermediate_size": "expert_shared_feed_forward_length", "q_lora_rank": "attention.q_lora_rank",
     "kv_lora_rank": "attention.kv_lora_rank", "index_n_heads": "attention.indexer.head_count",
     "index_head_dim": "attention.indexer.key_length", "index_topk": "attention.indexer.top_k",
-    "interleave_moe_layer_step": "interleave_moe_layer_step", "attention_chunk_size": "attention.chunk_size",
+    "interleave_moe_layer_step": "interleave_moe_layer_step",
     "conv_L_cache": "shortconv.l_cache", "num_kv_shared_layers": "attention.shared_kv_layers",
     "hidden_size_per_layer_input": "embedding_length_per_layer_input",
 }  # fmt: skip
@@ -178,8 +178,8 @@ def _special(config: dict[str, Any], family: Family, file: _File) -> None:
     if kind in ("lfm2", "lfm2_moe"):
         config["block_auto_adjust_ff_dim"] = False
         config["full_attn_idxs"] = [layer for layer in range(layers) if file.holds(layer, "attn_q.")]
-    if kind == "phi3" and not config.get("sliding_window"):
-        config.pop("sliding_window", None)
+    if kind == "exaone4":
+        config.setdefault("sliding_window", None)  # the small one has full attention only, and its file says no window
     if family.mixer in ("mamba2", "gated_delta", "kda"):
         _recurrent(config, family, file)
     if family.window == "gemma4":

@@ -115,8 +115,8 @@ def _shards(repo: Repo) -> list[str]:
 
 def _shard(repo: Repo, file: str) -> tuple[tuple[StoredTensor, ...], int]:
     stream = repo.open(file)
-    tensors = read_safetensors(stream, f"{repo.name}/{file}")
-    return tensors, _whole(stream.size, sum(t.bytes for t in tensors), f"{repo.name}/{file}")
+    tensors, needed = read_safetensors(stream, f"{repo.name}/{file}")
+    return tensors, _whole(stream.size, needed, f"{repo.name}/{file}")
 
 
 def _whole(size: int | None, needed: int, name: str) -> int:
@@ -227,18 +227,11 @@ def _assembled(read: Callable[[str], tuple[GgufHeader, int]], repo: str, revisio
     if header.splits > 1:
         # The first piece may hold no tensor, so what follows from tensors is read from all of them.
         config = config_of(GgufHeader(header.metadata, tuple(infos), header.data_start), file)
-    tensors = tuple(StoredTensor(t.name, t.type, _elements(t.shape), t.bytes) for t in infos)
+    tensors = tuple(StoredTensor(t.name, t.type, t.elements, t.bytes) for t in infos)
     return HubModel(
         repo=repo, revision=revision, file=file, container="gguf", config=config, tensors=tensors, files=tuple(files),
         file_bytes=size + sum(more for _, more in rest), quant=_gguf_quant(header, file, tensors), vision=towers,
     )  # fmt: skip
-
-
-def _elements(shape: tuple[int, ...]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count
 
 
 def _gguf_quant(header: GgufHeader, file: str, tensors: Sequence[StoredTensor]) -> str | None:

@@ -78,14 +78,13 @@ def _is_link(text: str) -> bool:
 
 
 def _from_link(text: str) -> Target:
-    parts = urlsplit(text if "://" in text else f"https://{text}")
+    try:
+        parts = urlsplit(text if "://" in text else f"https://{text}")
+    except ValueError:
+        parts = urlsplit("none:")
     if parts.scheme == "hf":
         return _from_name(f"{parts.netloc}{unquote(parts.path)}")
-    try:
-        host = (parts.hostname or "").lower()
-    except ValueError:
-        host = ""
-    if parts.scheme not in ("http", "https") or (host not in HUB_HOSTS and parts.netloc != urlsplit(endpoint()).netloc):
+    if parts.scheme not in ("http", "https") or parts.netloc.lower() not in {*HUB_HOSTS, urlsplit(endpoint()).netloc}:
         raise HubError(f"'{text}' is no link to the Hub. Give a huggingface.co link, or download the file and give its path.")
     pieces = [unquote(piece) for piece in parts.path.split("/") if piece]
     if pieces[:1] == ["models"]:

@@ -308,6 +308,7 @@ FAMILIES: Mapping[str, Family] = {
     "deepseek_v2": replace(_deepseek_v3, correction_bias=False, mtp="no"),
     "deepseek_v3": _deepseek_v3,
     "kimi_k2": _deepseek_v3,
+    "minicpm3": replace(_deepseek_v3, tied=True, moe="no", correction_bias=False, mtp="no"),
     "glm4_moe_lite": _deepseek_v3,
     "glm4_moe": replace(_deepseek_moe, out_bias=False, qk_norm="use_qk_norm"),
     "dots1": replace(_deepseek_moe, qk_norm=True, mtp="no"),

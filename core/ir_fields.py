@@ -214,7 +214,7 @@ def _nearest(raw: Mapping[str, Any]) -> str:
         return any(raw.get(key) for key in (name, *ALIASES.get(name, ())))
 
     if says("kv_lora_rank") and says("qk_rope_head_dim"):
-        return "deepseek_v3"
+        return "deepseek_v3" if says("num_experts") else "minicpm3"
     if not says("num_experts"):
         return "llama"
     if says("n_shared_experts") or says("first_k_dense_replace"):

@@ -16,8 +16,11 @@ from core.stored import StoredTensor
 MAX_HEADER = 100_000_000  # bytes; the format's own limit
 
 
-def read_safetensors(stream: Stream, name: str) -> tuple[StoredTensor, ...]:
-    """The tensors that the header at the start of `stream` lists. Raises HubError where it is none, or ends too early."""
+def read_safetensors(stream: Stream, name: str) -> tuple[tuple[StoredTensor, ...], int]:
+    """The tensors that the header at the start of `stream` lists, and the bytes of the file that it describes.
+
+    Raises HubError where it is none, or ends too early.
+    """
     size = int.from_bytes(_exactly(stream, 8, name), "little")
     if not 2 <= size <= MAX_HEADER:
         raise HubError(f"'{name}' is not a safetensors file: it does not begin with the length of a header.")
@@ -30,7 +33,7 @@ def read_safetensors(stream: Stream, name: str) -> tuple[StoredTensor, ...]:
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise HubError(f"'{name}' is not a safetensors file: its header cannot be read. Download or publish it again.") from None
-    return found
+    return found, 8 + size + sum(tensor.bytes for tensor in found)
 
 
 def _sizes(shape: list[int]) -> list[int]:

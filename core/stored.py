@@ -54,6 +54,9 @@ _SUFFIX = re.compile(
     r"nested_absmax|nested_quant_map|quant_state\.\w+|SCB|weight_format))+$"
 )
 
+# Where llama.cpp's name is not the role's.
+_ROLES = {"exp_probs_b.bias": "exp_probs_b", "layer_output_scale": "layer_out_scale"}
+
 
 def merged(tensors: Iterable[StoredTensor]) -> tuple[StoredTensor, ...]:
     """The tensors with the experts of one layer together."""
@@ -70,7 +73,8 @@ def _key(name: str, container: Container) -> str:
     layer = _LAYER.search(name)
     rest = name[layer.end() :] if layer else _WRAPPER.sub("", name)
     if container == "gguf":
-        return rest.removesuffix(".weight")
+        rest = rest.removesuffix(".weight")
+        return _ROLES.get(rest) or rest.replace("indexer.", "indexer_").replace("shortconv.", "shortconv_")
     rest = rest.replace("experts.*.", "experts.")
     if rest.endswith((".bias", "_bias")):
         return rest[:-5] + ".bias"
@@ -112,6 +116,11 @@ def join(ir: ModelIR, tensors: Iterable[StoredTensor], container: Container) -> 
     beside = [t for place, group in left.items() if place not in wanted for t in group]
     for place, indices in wanted.items():
         rest = left.get(place, [])
+        if place != "mtp":
+            indices, rest = _paired(ir, indices, rest, taken)
+        if not indices:
+            beside += rest
+            continue
         if place != "mtp" and not _plausible(rest, [ir.tensors[i] for i in indices]):
             missing += [ir.tensors[i].name for i in indices]
             beside += rest
@@ -124,9 +133,24 @@ def join(ir: ModelIR, tensors: Iterable[StoredTensor], container: Container) -> 
     return Joined(stored, by_share, tuple(missing), tuple(apart), tuple(beside))
 
 
+def _paired(
+    ir: ModelIR, indices: list[int], rest: list[StoredTensor], taken: dict[int, tuple[str, int]]
+) -> tuple[list[int], list[StoredTensor]]:
+    """Takes tensors under other names whose elements are as many; gives what is left on both sides."""
+    unmatched, rest = [], list(rest)
+    for i in indices:
+        # Of packed integers the header's count is not the weights'.
+        same = next((n for n, t in enumerate(rest) if t.elements == ir.tensors[i].elements and t.dtype[0] not in "iu"), None)
+        if same is None:
+            unmatched.append(i)
+        else:
+            taken[i] = _sum([rest.pop(same)])
+    return unmatched, rest
+
+
 def _role(tensor: Tensor) -> str:
     """llama.cpp's name of a tensor, without its layer."""
-    return tensor.role.removesuffix("_bias") + ".bias" if tensor.role.endswith("_bias") else tensor.role
+    return tensor.role.removesuffix("_bias") + ".bias" if tensor.name.endswith(".bias") else tensor.role
 
 
 def _sum(group: list[StoredTensor]) -> tuple[str, int]:
