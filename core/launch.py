@@ -37,6 +37,11 @@ def launch_command(resolved: LaunchKnobs | Mapping[str, Any]) -> str:
     if table is None:
         return f"# {entry.name}'s command line is not described yet: no launch command is written for it."
     said = say(knobs, entry.at(knobs.runtime_version), table)
+    flags = [flag for flag in table.to_write() if said.words.get(flag.knob or "") is not None]
+    known = {str(flag.knob) for flag in flags if flag.known_at(knobs.runtime_version)}
+    for flag in flags:
+        if flag.knob not in known and flag.to_version is None:
+            said.comments.append(f"{flag.names[0]} is left out: it came with {entry.name} {flag.from_version}.")
     return "\n".join([*(f"# {line}" for line in said.comments), *_lines(said, knobs, table)])
 
 
@@ -57,7 +62,7 @@ def _spelled(words: Mapping[str, Any], table: Table, only: tuple[Flag, ...]) -> 
             continue
         name = flag.names[0]
         if flag.kind == "switch":
-            if meaning != flag.sets and not table.negates:
+            if meaning != flag.sets and not (table.negates and name.startswith("--")):
                 continue
             text = "true" if meaning else "false"
             spelled = [name] if meaning == flag.sets else [f"--no-{name.lstrip('-')}"]
@@ -77,7 +82,7 @@ def _spelled(words: Mapping[str, Any], table: Table, only: tuple[Flag, ...]) -> 
 
 
 def _lines(said: Said, knobs: LaunchKnobs, table: Table) -> list[str]:
-    flags = table.to_write()
+    flags = tuple(flag for flag in table.to_write() if flag.known_at(knobs.runtime_version))
     if table.runtime == "ollama":
         return _ollama(_spelled(said.words, table, flags), knobs)
     written: list[str] = []

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from core.catalog.files import CATALOG, CatalogRecord, read, record, source
+from core.catalog.runtimes import version_number
 from core.errors import CatalogError, ScenarioError
 
 Kind = Literal["whole", "number", "text", "switch", "words"]
@@ -31,6 +32,8 @@ class Flag(CatalogRecord):
     why: str | None = None  # known, but the estimate has nothing that it changes
     programs: tuple[str, ...] = ()  # only for these commands; empty: all
     written: bool = True
+    from_version: str | None = None  # the first that knows it, where that matters
+    to_version: str | None = None  # the last; None: still known
     note: str | None = None
 
     @field_validator("values", mode="before")
@@ -43,6 +46,14 @@ class Flag(CatalogRecord):
         if (self.knob is None) == (self.why is None):
             raise ValueError("give either 'knob' or 'why'")
         return self
+
+    def known_at(self, version: str | None) -> bool:
+        """Whether this version knows the flag; without a version, the newest."""
+        number = version_number(version)
+        if number is None:
+            return self.to_version is None
+        first, last = version_number(self.from_version), version_number(self.to_version)
+        return (first is None or number >= first) and (last is None or number <= last)
 
     @property
     def takes(self) -> Literal["nothing", "value", "words"]:

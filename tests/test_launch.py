@@ -179,6 +179,13 @@ def test_a_runtime_that_is_not_described_gets_a_comment() -> None:
     assert launch_command(LaunchKnobs("a/b", "deepspeed")).startswith("# DeepSpeed's command line is not described")
 
 
+def test_a_flag_that_the_version_does_not_know_is_left_out_and_named() -> None:
+    knobs = LaunchKnobs("a/b", "llama.cpp", quant="Q8_0", experts_on_cpu=10, flash_attention=True, runtime_version="b5000")
+    assert launch_command(knobs) == "# --n-cpu-moe is left out: it came with llama.cpp b6090.\nllama-server -m b-Q8_0.gguf -fa"
+    off = LaunchKnobs("a/b", "llama.cpp", quant="Q8_0", flash_attention=False, runtime_version="b5000")
+    assert launch_command(off) == "llama-server -m b-Q8_0.gguf"
+
+
 def test_mappings_and_unknown_runtimes() -> None:
     assert launch_command({"model": "a/b", "runtime": "vllm", "tp": 2, "tp_note": "x", "dp": None}) == (
         "vllm serve a/b --tensor-parallel-size 2"
