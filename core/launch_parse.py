@@ -72,6 +72,10 @@ def parse(text: str) -> Parsed:
     reader = _Reader(found[0][0])
     for _, program, call, words in found:
         reader.variables(call, program)
+        if call.around:
+            reader.notes.append(f"What starts the command is left aside: {'; '.join(call.around)}.")
+        if call.image:
+            reader.notes.append("Of the container's own options only its variables and devices are read.")
         reader.line(_fork(reader, words), program)
     reader.files(script, found[0][1])
     reader.unknown += [f"the command {name}" for name in beside]

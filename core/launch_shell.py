@@ -14,13 +14,28 @@ _HEREDOC = re.compile(
     r"^[^\n]*?>\s*(?P<file>[^\s<]+)\s*<<-?\s*(?P<q>['\"]?)(?P<end>\w+)(?P=q)[^\n]*\n(?P<body>.*?)\n?^\s*(?P=end)\s*$", re.M | re.S
 )
 _ASSIGNED = re.compile(r"^(?:\$env:)?([A-Za-z_][A-Za-z0-9_]*)\s*=(.*)$", re.S)
-# Words before a program that start it, and how many of the words after each belong to it.
+# Words before a program that start it, and whether they may matter to what it does.
 _STARTERS = {
-    "sudo": 0, "nohup": 0, "time": 0, "exec": 0, "env": 0, "export": 0, "set": 0, "command": 0, "stdbuf": 0, "setsid": 0,
-    "nice": 0, "numactl": 0, "taskset": 1, "srun": 0, "mpirun": 0, "mpiexec": 0, "uv": 0, "uvx": 0, "run": 0, "poetry": 0,
-    "pixi": 0, "conda": 0, "trtllm-llmapi-launch": 0, "distrobox": 0, "toolbox": 0, "apptainer": 0, "singularity": 0,
-}  # fmt: skip
-_STARTER_VALUES = {"-n", "-c", "-np", "-N", "--with", "--python", "-p", "-u", "--ntasks", "--nodes", "--mpi", "--from"}
+    **dict.fromkeys(["sudo", "nohup", "time", "exec", "env", "export", "set", "command", "stdbuf", "setsid", "run"], False),
+    **dict.fromkeys(["nice", "uv", "uvx", "poetry", "pixi", "conda", "distrobox", "toolbox", "trtllm-llmapi-launch"], False),
+    **dict.fromkeys(["numactl", "taskset", "srun", "mpirun", "mpiexec", "apptainer", "singularity", "mlx.launch"], True),
+}
+_STARTER_VALUES = {
+    "-n",
+    "-c",
+    "-np",
+    "-N",
+    "--with",
+    "--python",
+    "-p",
+    "-u",
+    "--ntasks",
+    "--nodes",
+    "--mpi",
+    "--from",
+    "--hostfile",
+    "--hosts",
+}
 # Options of `docker run` that take no value; all others take one.
 _DOCKER_SWITCHES = frozenset(
     [
@@ -38,6 +53,7 @@ class Call:
     variables: dict[str, str] = field(default_factory=dict)
     image: str | None = None
     devices: str | None = None  # the container's --gpus: "all", "2" or "0,1"
+    around: list[str] = field(default_factory=list)  # what starts it, where that may matter
 
 
 @dataclass(slots=True)
@@ -74,7 +90,7 @@ def read_shell(text: str) -> Script:
     for words in _commands(text):
         call = _unwrapped(Call(words))
         if call.words:
-            calls.append(Call(call.words, {**exported, **call.variables}, call.image, call.devices))
+            calls.append(Call(call.words, {**exported, **call.variables}, call.image, call.devices, call.around))
         else:
             exported.update(call.variables)
     if not calls and exported:
@@ -138,12 +154,15 @@ def _unwrapped(call: Call) -> Call:
             words = last.words
             break
         elif first in _STARTERS and len(words) > 1:
-            words = words[1 + _STARTERS[first] :]
-            while words and words[0].startswith("-"):
+            before = words
+            words = words[1:]
+            while words and (words[0].startswith("-") or re.fullmatch(r"(?:0x)?[\da-f]+(?:[,-]\d+)*", words[0])):
                 words = words[2:] if words[0] in _STARTER_VALUES else words[1:]
+            if _STARTERS[first]:
+                call.around.append(" ".join(before[: len(before) - len(words)]))
         else:
             break
-    return Call(words, call.variables, call.image, call.devices)
+    return Call(words, call.variables, call.image, call.devices, call.around)
 
 
 def program_name(word: str) -> str:

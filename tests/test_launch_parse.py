@@ -201,6 +201,17 @@ def test_shells_and_containers(text: str) -> None:
     assert parsed.fields == {"runtime": "vllm", "model": "Qwen/Qwen3-8B", "max_context": 4096, "tp": 2, "count": 2}
 
 
+def test_what_starts_a_command_is_named() -> None:
+    text = "numactl --interleave=all taskset -c 0-31 mpirun -n 8 --oversubscribe trtllm-serve Qwen/Qwen3-8B --tp_size 2"
+    parsed = parse(text)
+    assert parsed.fields["tp"] == 2
+    aside = "numactl --interleave=all; taskset -c 0-31; mpirun -n 8 --oversubscribe"
+    assert parsed.notes == (f"What starts the command is left aside: {aside}.",)
+    spread = parse("mlx.launch --hostfile hosts.json mlx_lm.server --model mlx-community/Qwen3-4B-8bit --pipeline")
+    assert spread.notes == ("What starts the command is left aside: mlx.launch --hostfile hosts.json.",)
+    assert [what for what, _ in spread.not_modelled] == ["--pipeline"]
+
+
 def test_windows_paths_and_one_line_continuations() -> None:
     parsed = parse("C:\\llama\\llama-server.exe -m D:\\models\\Qwen3-8B-Q4_K_M.gguf ^\r\n -ngl 99 -c 8192 `\r\n -np 2")
     assert parsed.fields == {
