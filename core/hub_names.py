@@ -122,7 +122,7 @@ def _checked(found: Target, text: str) -> Target:
         or (found.revision is not None and (not _REVISION.fullmatch(found.revision) or _climbs(found.revision)))
     )
     if bad:
-        shown = text if len(text) <= 80 else text[:77] + "..."
+        shown = "".join(c if c.isprintable() else "?" for c in (text if len(text) <= 80 else text[:77] + "..."))
         raise HubError(f"'{shown}' is no name of a model on the Hub. {_WHAT}")
     return found
 

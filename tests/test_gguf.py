@@ -1,0 +1,197 @@
+"""GGUF headers: every value and tensor as written, families as from their config, and sentences for broken files."""
+
+from __future__ import annotations
+
+import io
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gguf_files import architecture, gguf, gguf_of, infos_of, metadata_of, size_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.catalog.models import ir, models
+from core.catalog.quants import formats, quants
+from core.errors import HubError, RoofcastError
+from core.gguf import FILE_TYPES, KEPT, TYPES, GgufHeader, Length, read_gguf
+from core.gguf_config import _FIELDS, ARCHITECTURES, config_of
+from core.hub_model import HubModel
+from core.ir import ModelIR
+from core.stored import StoredTensor
+from core.weights import weight_table
+
+NAMES = st.text(min_size=1, max_size=30)
+SCALARS = st.one_of(
+    st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False), st.text(max_size=40), st.integers(0, 2**32 - 1)
+)
+LISTS = st.one_of(st.lists(st.text(max_size=9), max_size=6), st.lists(st.integers(0, 99), max_size=6), st.lists(st.booleans(), max_size=6))
+KEYS = st.dictionaries(NAMES.filter(lambda k: k != "general.alignment"), st.one_of(SCALARS, LISTS), max_size=8)
+KINDS = st.sampled_from(sorted(kind.name for kind in TYPES.values()))
+TENSORS = st.lists(st.tuples(NAMES, st.lists(st.integers(1, 5), max_size=3), st.integers(1, 3), KINDS), max_size=8)
+
+
+def header(file: Any) -> GgufHeader:
+    return read_gguf(io.BytesIO(file.head), "x.gguf")
+
+
+@given(KEYS, TENSORS, st.sampled_from([None, 8, 32, 64]))
+def test_a_header_comes_back_as_it_was_written(keys: dict[str, Any], tensors: list[Any], alignment: int | None) -> None:
+    block = {kind.name: kind.elements for kind in TYPES.values()}
+    infos = [(name, (*outer, rows * block[kind]), kind) for name, outer, rows, kind in tensors]
+    metadata = {**keys, **({"general.alignment": alignment} if alignment else {})}
+    file = gguf(metadata, infos)
+    found = header(file)
+    assert found.metadata == metadata
+    assert [(t.name, t.shape, t.type) for t in found.tensors] == infos
+    assert [t.bytes for t in found.tensors] == [size_of(shape, kind) for _, shape, kind in infos]
+    assert found.data_start <= found.file_bytes <= file.size < found.file_bytes + (alignment or 32)
+
+
+@given(st.data())
+def test_a_cut_or_changed_header_is_a_sentence(data: st.DataObject) -> None:
+    raw = bytearray(gguf({"general.architecture": "llama", "a": ["x", "y"], "n": 3}, [("t", (4, 32), "q8_0"), ("u", (3,), "f32")]).head)
+    if data.draw(st.booleans()):
+        raw = raw[: data.draw(st.integers(0, len(raw) - 20))]
+    for _ in range(data.draw(st.integers(0, 4))):
+        if raw:
+            raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        read_gguf(io.BytesIO(bytes(raw)), "x.gguf")
+    except HubError as error:
+        assert "x.gguf" in str(error)
+
+
+@pytest.mark.parametrize("raw, word", [
+    (b"", "begin with 'GGUF'"), (b"GGML" + bytes(40), "begin with 'GGUF'"), (b"GGUF" + struct.pack(">I", 3) + bytes(40), "big-endian"),
+    (b"GGUF" + struct.pack("<I", 9) + bytes(40), "version 9"), (b"GGUF" + struct.pack("<IQQ", 3, 2**60, 0), "more than any file"),
+    (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 2**62), "more than 256 MiB"), (b"GGUF" + struct.pack("<IQ", 3, 0), "truncated"),
+])  # fmt: skip
+def test_what_is_no_gguf_file(raw: bytes, word: str) -> None:
+    with pytest.raises(HubError, match=word):
+        read_gguf(io.BytesIO(raw), "x.gguf")
+
+
+def test_long_arrays_are_only_counted() -> None:
+    found = header(gguf({"t": ["a"] * (KEPT + 1), "n": [1.5] * (KEPT + 2), "l": [1] * KEPT}, []))
+    assert found.metadata["t"] == Length(KEPT + 1) and found.metadata["n"] == KEPT + 2 and found.metadata["l"] == [1] * KEPT
+
+
+def test_sizes_of_types_are_the_catalogs() -> None:
+    """Two tables, one of ggml's numbers and one of cited formats, say the same. NVFP4 differs by its container."""
+    shared = {kind.name: kind for kind in TYPES.values() if kind.name in formats()}
+    assert len(shared) > 20
+    for name, kind in shared.items():
+        if name != "nvfp4":
+            assert formats()[name].stored_bytes((7, 512)) == 7 * 512 // kind.elements * kind.bytes, name
+    assert set(FILE_TYPES.values()) <= set(quants())
+
+
+def test_llama_cpps_own_package_agrees(tmp_path: Path) -> None:
+    """Types, file types, architectures and keys are llama.cpp's; a file that its writer makes is read as it reads it."""
+    theirs = pytest.importorskip("gguf")
+    sizes = {kind.value: (kind.name.lower(), *size) for kind, size in theirs.GGML_QUANT_SIZES.items()}
+    assert {number: tuple(kind) for number, kind in TYPES.items()}.items() <= sizes.items()
+    named = {kind.value: kind.name.removeprefix("MOSTLY_").removeprefix("ALL_") for kind in theirs.LlamaFileType}
+    assert {n: q.removeprefix("GGUF-") for n, q in FILE_TYPES.items()}.items() <= named.items()
+    assert set(ARCHITECTURES) <= set(theirs.MODEL_ARCH_NAMES.values())
+    keys: set[str] = set()
+
+    def gather(holder: type) -> None:
+        for item in vars(holder).values():
+            if isinstance(item, type):
+                gather(item)
+            elif isinstance(item, str):
+                keys.add(item)
+
+    gather(theirs.Keys)
+    assert {f"{{arch}}.{key}" for key in _FIELDS.values()} <= keys
+    path = tmp_path / "x.gguf"
+    writer = theirs.GGUFWriter(path, "qwen2")
+    writer.add_block_count(3)
+    writer.add_head_count_kv([1, 2, 3])
+    writer.add_token_list(["a", "b"])
+    numpy = pytest.importorskip("numpy")
+    writer.add_tensor("token_embd.weight", numpy.zeros((6, 64), dtype=numpy.float16))
+    writer.add_tensor("output_norm.weight", numpy.zeros(64, dtype=numpy.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with path.open("rb") as file:
+        found = read_gguf(file, "x.gguf")
+    read = theirs.GGUFReader(path)
+    assert [(t.name, t.shape, t.bytes) for t in found.tensors] == [
+        (t.name, tuple(int(n) for n in reversed(t.shape)), t.n_bytes) for t in read.tensors
+    ]
+    assert found.data_start == read.data_offset and found.get("attention.head_count_kv") == [1, 2, 3]
+
+
+# ---------------------------------------------------------------- families
+
+
+def families() -> dict[str, str]:
+    """One catalog model for each model type that llama.cpp has."""
+    found: dict[str, str] = {}
+    for entry in models().values():
+        kind = ir(entry.id).model_type
+        if kind not in found:
+            try:
+                architecture(ir(entry.id), entry.config)
+            except KeyError:
+                continue
+            found[kind] = entry.id
+    return found
+
+
+def cache(model: ModelIR) -> list[tuple[Any, ...]]:
+    kinds = [(block.attention, block.layers) for block in model.blocks]
+    return sorted((a.kind, a.window or 0, a.heads, a.kv_elements_per_token, a.state_elements, layers) for a, layers in kinds)
+
+
+def from_gguf(name: str, quant: str) -> ModelIR:
+    found = header(gguf_of(ir(name), models()[name].config, quant))
+    tensors = tuple(StoredTensor(t.name, t.type, t.elements, t.bytes) for t in found.tensors)
+    config = config_of(found, name)
+    return HubModel(repo="me/x", revision="0" * 40, file="x.gguf", container="gguf", config=config, tensors=tensors, quant=quant).ir()
+
+
+@pytest.mark.parametrize("kind", sorted(families()))
+def test_a_gguf_file_gives_the_model_that_its_config_gives(kind: str) -> None:
+    name = families()[kind]
+    made, known = from_gguf(name, "Q4_K_M"), ir(name)
+    assert made.parameters == known.parameters and made.active_parameters == known.active_parameters
+    assert made.layers == known.layers and made.tied_embeddings == known.tied_embeddings
+    assert weight_table(made, "Q4_K_M").bytes == weight_table(known, "Q4_K_M").bytes and made.stored_as == "Q4_K_M"
+    if kind == "mistral":
+        # llama.cpp converts Mistral 7B v0.1 as "llama" and leaves its window out: the engine attends to everything.
+        assert {b.attention.kind for b in made.blocks} == {"full"}
+    else:
+        assert cache(made) == cache(known)
+
+
+def test_many_families_are_covered() -> None:
+    assert len(families()) >= 55
+
+
+@pytest.mark.parametrize("changes, word", [
+    ({"general.architecture": None}, "does not name its architecture"), ({"general.type": "adapter"}, "of type 'adapter'"),
+    ({"general.architecture": "clip"}, "vision or audio tower"), ({"llama.block_count": None}, "llama.block_count"),
+    ({"llama.embedding_length": None}, "lacks 'hidden_size'"), ({"llama.attention.head_count": None}, "lacks 'num_attention_heads'"),
+    ({"general.architecture": "mamba", "mamba.block_count": 4}, "lacks"),
+])  # fmt: skip
+def test_a_header_without_what_is_needed(changes: dict[str, Any], word: str) -> None:
+    name = "meta-llama/Llama-3.1-8B-Instruct"
+    metadata = {**metadata_of(ir(name), models()[name].config), **changes}
+    file = gguf({k: v for k, v in metadata.items() if v is not None}, list(infos_of(ir(name), "F16"))[:3])
+    with pytest.raises(RoofcastError, match=word):
+        HubModel(repo="me/x", revision="0" * 40, container="gguf", config=config_of(header(file), "x.gguf")).ir()
+
+
+def test_an_unknown_architecture_is_named() -> None:
+    name = "meta-llama/Llama-3.1-8B-Instruct"
+    metadata = {key.replace("llama.", "newarch."): item for key, item in metadata_of(ir(name), models()[name].config).items()}
+    file = gguf({**metadata, "general.architecture": "newarch"}, infos_of(ir(name), "F16"))
+    made = HubModel(repo="me/x", revision="0" * 40, container="gguf", config=config_of(header(file), "x.gguf")).ir()
+    assert "'newarch' is not known" in made.assumed["model_type"] and made.parameters == ir(name).parameters
