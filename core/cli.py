@@ -91,10 +91,9 @@ def estimate(
     roofcast estimate --model "llama 3.1 8b" --gpu "RTX 4090" --quant Q4_K_M --context 8192
     """
     asked = read_scenario(knobs)
-    from core import estimate as engine
     from core.sweep import answer
 
-    found = engine.estimate(asked) if analytic else answer(asked)
+    found = answer(asked, analytic=analytic)
     if json:
         from core.response import response
 
@@ -146,7 +145,7 @@ def parse_command(
             typer.echo("\n".join(cli_launch.lines(parsed)))
         return
     asked = cli_launch.asked(parsed, knobs)
-    from core.estimate import estimate as estimated
+    from core.sweep import answer as estimated
 
     found = estimated(asked)
     if json:

@@ -19,12 +19,12 @@ USERS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 @functools.lru_cache(maxsize=128)
-def answer(scenario: Scenario) -> Estimate:
+def answer(scenario: Scenario, *, analytic: bool = False) -> Estimate:
     """The estimate as people see it: with the shipped correction, and remembered, for pages ask again at every click.
 
-    Raises what `estimate` raises, and CatalogError where the shipped correction cannot be read.
+    `analytic` leaves the correction out. Raises what `estimate` raises, and CatalogError where the correction cannot be read.
     """
-    return estimate(scenario, shipped())
+    return estimate(scenario, None if analytic else shipped())
 
 
 @functools.lru_cache(maxsize=4096)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 from core import sweep
+from core.estimate import estimate
 from core.scenario import from_flat
 
 SCENARIO = from_flat({"model": "Llama-3.1-8B-Instruct", "device": "RTX 4090", "concurrency": 3})
@@ -17,6 +20,21 @@ def test_users_hold_the_scenario_itself_and_progress_is_heard() -> None:
     assert heard[-1] == 1
     own = next(row for row in rows if row["users"] == 3)
     assert own["decode_rate"] == sweep.answer(SCENARIO).metric("decode_rate")
+
+
+def test_one_door_leads_to_the_answer_that_people_see() -> None:
+    """What is asked elsewhere is whether something fits, which no correction changes."""
+    asked = re.compile(r"from core\.estimate import [^\n]*\bestimate\b")
+    root = Path(__file__).parents[1]
+    files = [root / "app.py", *(root / "core").rglob("*.py"), *(root / "pages").rglob("*.py")]
+    found = {path.name for path in files if asked.search(path.read_text(encoding="utf-8"))}
+    assert found == {"sweep.py", "nearest.py", "open_cases.py"}
+
+
+def test_the_answer_is_corrected_unless_asked_otherwise() -> None:
+    seen, physics = sweep.answer(SCENARIO), sweep.answer(SCENARIO, analytic=True)
+    assert seen.version and seen.bands and seen.support
+    assert physics.version is None and physics.metric("tpot") == estimate(SCENARIO).metric("tpot") != seen.metric("tpot")
 
 
 def test_users_of_an_open_load_are_asked_as_a_closed_one() -> None:

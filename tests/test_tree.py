@@ -8,6 +8,7 @@ from core import tree
 from core.estimate import estimate
 from core.quantity import Quantity
 from core.scenario import from_flat
+from core.sweep import answer
 
 FOUND = estimate(from_flat({"model": "Llama-3.1-8B-Instruct", "device": "RTX 4090", "concurrency": 4}))
 
@@ -56,6 +57,14 @@ def test_guesses_are_marked_and_come_first() -> None:
     marked = [bool(leaf.source and leaf.source.guess) for leaf in found]
     assert any(marked)
     assert marked == sorted(marked, reverse=True)
+
+
+def test_only_what_the_user_said_has_a_default_to_go_back_to() -> None:
+    """A fitted constant keeps the assumed one, but nobody had set it."""
+    corrected = answer(FOUND.scenario).metrics["decode_rate"]
+    leaves = [leaf for leaf in corrected.leaves() if leaf.source is not None and leaf.source.default is not None]
+    assert {leaf.kind for leaf in leaves} == {"user", "fitted"}
+    assert all(bool(tree.level(leaf).default) == (leaf.kind == "user") for leaf in leaves)
 
 
 def test_names_for_people() -> None:

@@ -6,7 +6,9 @@ import pytest
 
 from core.estimate import estimate
 from core.scenario import from_flat
-from core.words import answer_sentence, device_name, machine, model_name
+from core.sweep import answer
+from core.units import GIB
+from core.words import answer_sentence, device_name, machine, model_name, span
 
 
 def said(**knobs: object) -> str:
@@ -47,6 +49,14 @@ def test_no_machine_words(bad: str) -> None:
 
 def test_overload_is_said() -> None:
     assert "more asked than it can serve" in said(arrival="open", request_rate_per_s=100.0, count=2)
+
+
+def test_devices_share_a_range() -> None:
+    found = answer(from_flat({"model": "Llama-3.3-70B-Instruct", "device": "RTX 3090", "count": 2, "quant": "Q4_K_M"}))
+    ends = [float(end) for end in span(found, "memory_peak", "B", digits=4, among=2).split("–")]
+    each = found.metric("memory_peak") / 2 / GIB
+    assert ends[0] < each < ends[1] < each + 3
+    assert span(answer(found.scenario, analytic=True), "memory_peak", "B") == ""
 
 
 def test_names() -> None:
