@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from core.answer import Estimate
 from core.constants import Constants, keys
-from core.corrected import EXACT, FACTORS, TIMES, Answer, answers
-from core.correction import BAND_OF, PARTS, Correction, shipped
+from core.corrected import BAND_OF, EXACT, FACTORS, TIMES, Answer, answers
+from core.correction import PARTS, Correction, shipped
 from core.estimate import estimate
 from core.features import TERMS, traits
 from core.quantity import Quantity, explain, value
