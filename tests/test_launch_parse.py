@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from core.catalog.files import DATA
 from core.cli_options import OPTIONS
 from core.errors import RoofcastError, ScenarioError
+from core.estimate import estimate, launch
 from core.launch import LaunchKnobs, launch_command
 from core.launch_flags import Flag, Table, tables
 from core.launch_parse import parse
-from core.scenario import PARTS, Scenario
+from core.scenario import PARTS, Scenario, from_flat
 
 GOLDEN = json.loads((DATA / "golden" / "launch.json").read_text(encoding="utf-8"))
 LOAD = {"prompt_tokens", "output_tokens", "context_depth", "concurrency"}  # a benchmark's, which no server's command says
@@ -111,6 +112,43 @@ def test_what_is_written_is_read_back(knobs: LaunchKnobs) -> None:
             assert fields.get(knob) == getattr(knobs, knob), knob
     if knobs.runtime in ("vllm", "sglang", "tensorrt-llm", "lmdeploy"):
         assert count == knobs.tp * knobs.pp * knobs.dp
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {"model": "Qwen/Qwen3-8B", "device": "RTX 4090", "quant": "Q4_K_M", "max_context": 8192, "max_sequences": 4},
+        {"model": "deepseek-ai/DeepSeek-R1", "device": "RTX 4090", "ram_gb": 512, "quant": "Q4_K_M"},
+        {"model": "openai/gpt-oss-120b", "device": "RTX 4090", "ram_gb": 128, "kv_dtype": "q8_0"},
+        {"model": "Qwen/Qwen3-8B", "device": "RTX 4090", "ram_gb": 64, "quant": "BF16", "gpu_layers": 20},
+        {"model": "Qwen/Qwen3-8B", "device": "M4 Max", "runtime": "mlx", "quant": "MLX-4bit", "token_budget": 512},
+        {"model": "Qwen/Qwen3-8B", "device": "RTX 4090", "runtime": "ollama", "max_context": 16384, "kv_dtype": "q8_0"},
+        {"model": "Qwen/Qwen3-32B", "device": "L40S", "count": 4, "runtime": "vllm", "tp": 2, "dp": 2, "cuda_graphs": False},
+        {"model": "deepseek-ai/DeepSeek-R1", "device": "H200", "count": 8, "runtime": "vllm", "tp": 8, "ep": 8, "kv_dtype": "fp8"},
+        {"model": "deepseek-ai/DeepSeek-R1", "device": "H200", "count": 8, "runtime": "sglang", "tp": 1, "dp": 8, "ep": 8},
+        {"model": "deepseek-ai/DeepSeek-R1", "device": "B200", "count": 8, "runtime": "tensorrt-llm", "quant": "NVFP4", "tp": 8, "ep": 8},
+        {"model": "meta-llama/Llama-3.1-70B-Instruct", "device": "L40S", "count": 8, "runtime": "vllm", "tp": 4, "pp": 2, "quant": "FP8"},
+        {"model": "Qwen/Qwen3-32B", "device": "A100 SXM4 80GB", "count": 2, "runtime": "lmdeploy", "tp": 2, "kv_dtype": "int8"},
+    ],
+    ids=lambda knobs: f"{knobs.get('runtime', 'llama.cpp')} {knobs['model'].split('/')[1]}",
+)
+def test_the_command_of_an_estimate_says_its_scenario(knobs: dict[str, Any]) -> None:
+    answer = estimate(from_flat(knobs))
+    fields = parse(launch(answer)).fields
+    used = answer.resolved
+    for knob in ("model", "runtime", "kv_dtype", "cuda_graphs"):
+        if knob in knobs:
+            assert fields[knob] == knobs[knob], knob
+    for knob in ("tp", "pp", "dp", "ep"):
+        if knobs.get("runtime", "llama.cpp") not in ("llama.cpp", "ollama"):
+            assert fields.get(knob, 1) == used[knob], knob
+    for knob in ("max_context", "max_sequences", "token_budget"):
+        if knob in knobs:
+            assert fields[knob] == knobs[knob], knob
+    if knobs.get("runtime", "llama.cpp") == "llama.cpp":
+        assert fields["quant"] == used["quant"] or answer.ir.native_quant
+        assert fields.get("experts_on_cpu", 0) == used["experts_on_cpu"]
+        assert min(fields["gpu_layers"], used["layers"]) == used["gpu_layers"]
 
 
 def _value(flag: Flag) -> st.SearchStrategy[str]:
