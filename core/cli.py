@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from core.cli_models import show_model
 from core.cli_options import asks, read_scenario
 from core.errors import RoofcastError
 
@@ -165,6 +166,9 @@ def models(text: Text = "", json: Json = False) -> None:
     from core import cli_lists
 
     _listed(cli_lists.models(text), text, "model", json)
+
+
+app.command("model")(show_model)
 
 
 @app.command()

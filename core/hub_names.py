@@ -70,10 +70,11 @@ def parse(text: str, *, local: bool = True) -> Target:
         if not local:
             raise HubError(f"'{text}' is a path, which cannot be read from here. Give owner/name or a huggingface.co link.")
         return Target(path=path)
-    return _checked(_from_link(text) if _is_link(text) else _from_name(text), text)
+    return _checked(_from_link(text) if is_link(text) else _from_name(text), text)
 
 
-def _is_link(text: str) -> bool:
+def is_link(text: str) -> bool:
+    """Whether a text is an address, with or without its scheme."""
     return "://" in text or text.split("/")[0].lower() in HUB_HOSTS
 
 

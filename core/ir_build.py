@@ -22,7 +22,11 @@ def build_ir(
 
     Raises ScenarioError, naming field or type, when the config is incomplete, wrong or unsupported.
     """
-    fields = Fields(config, model_id, changes, generic=generic)
+    return built(Fields(config, model_id, changes, generic=generic))
+
+
+def built(fields: Fields) -> ModelIR:
+    """The IR of fields, which know afterwards what was looked up in them. Raises ScenarioError."""
     shape = Shape.read(fields)
     attention_of, mlp_of = attentions(fields, shape), mlps(fields, shape)
     blocks, names = _blocks(attention_of, mlp_of)
@@ -35,7 +39,7 @@ def build_ir(
     native_dtype, native_quant = fields.dtype(), fields.native_quant()
     fields.check_changes()
     return ModelIR(
-        id=model_id,
+        id=fields.id,
         model_type=fields.model_type,
         hidden=shape.hidden,
         vocab=shape.vocab,

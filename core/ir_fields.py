@@ -74,6 +74,21 @@ class Fields:
                 known = ", ".join(sorted(self.asked))
                 raise ScenarioError(f"'{name}' is no field of {self.model_type} models that changes anything; they have {known}.")
 
+    def origins(self, source: str) -> dict[str, tuple[Any, str]]:
+        """Each field that was looked up and says something: its value and where it comes from; `source` names the config."""
+        found: dict[str, tuple[Any, str]] = {"model_type": (self.model_type, source)}
+        for name in sorted(self.asked):
+            for key in (name, *ALIASES.get(name, ())):
+                value = self.raw.get(key, self.outer.get(key))
+                if value is not None and not isinstance(value, Mapping):
+                    found[name] = (value, source if key == name else f"{source}, as {key}")
+                    break
+        for name, note in self.assumed.items():
+            if name in found or name in self.family.defaults:
+                value = found[name][0] if name in found else self.family.defaults[name]
+                found[name] = (value, note if name in self.changes else f"assumed: {note}")
+        return found
+
     def _model_type(self, generic: bool) -> str:
         named = [t for t in (self.raw.get("model_type"), self.outer.get("model_type")) if isinstance(t, str) and t]
         if not named:
