@@ -212,8 +212,9 @@ def _server_layout(heard: Heard) -> None:
         tp //= dp
     if words.get("expert_parallel"):
         ep = tp * dp
-    elif heard.table.runtime in ("sglang", "tensorrt-llm") and dp > 1 and ep > 1 and not words.get("attention_dp"):
+    elif (heard.table.extends or heard.table.runtime) == "sglang" and dp > 1 and ep > 1 and not words.get("attention_dp"):
         heard.notes.append("Each replica spreads its experts over its own ranks; the estimate spreads them over all.")
+        ep = tp * dp
     degrees = {"tp": tp, "pp": pp, "dp": dp, "ep": ep, "cp": cp}
     fields |= {name: degree for name, degree in degrees.items() if degree > 1}
     count = fields["count"] = tp * pp * dp * cp

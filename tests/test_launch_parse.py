@@ -283,6 +283,7 @@ def test_secrets_are_not_repeated() -> None:
         ("vllm serve Qwen/Qwen3-8B --dtype half", "quant", "FP16"),
         ("vllm serve Qwen/Qwen3-8B --cpu-offload-gb 5", "gpu_layers", 22),  # 6.95e9 weights of 2 bytes in 36 layers: 13.9
         ("sglang serve --model-path Qwen/Qwen3-30B-A3B --tp 4 --moe-a2a-backend deepep", "ep", 4),
+        ("sglang serve --model-path Qwen/Qwen3-30B-A3B --tp 2 --dp 2 --ep 2", "ep", 4),  # the estimate knows no experts within a replica
         ("trtllm-serve Qwen/Qwen3-8B --kv_cache_dtype fp8", "kv_dtype", "fp8"),
         ("llama-server -hf unsloth/Qwen3-30B-A3B-GGUF:Q4_K_M -cmoe", "experts_on_cpu", 48),
         ("llama-server -m DeepSeek-R1-Q4_K_M.gguf --n-cpu-moe 10", "experts_on_cpu", 7),  # the first three have none
