@@ -123,10 +123,12 @@ def table(found: list[Row]) -> str:
     lines = ["| Model | Family | Parameters, 10⁹ | published | KV a token, KiB | measured | File, GB | published | Why |",
              "|---|---|--:|--:|--:|--:|--:|--:|---|"]  # fmt: skip
     for row in found:
-        lines.append(
-            f"| {row.id} | {row.family} | {against(row.parameters, row.published, 1e9, 3)} "
-            f"{against(row.kv_bytes, row.measured_kv, 1024, 1)} {against(row.file_bytes, row.published_bytes, 1e9, 2)} {row.why if row.misses else ''} |"
+        cells = (
+            against(row.parameters, row.published, 1e9, 3),
+            against(row.kv_bytes, row.measured_kv, 1024, 1),
+            against(row.file_bytes, row.published_bytes, 1e9, 2),
         )
+        lines.append(f"| {row.id} | {row.family} | {' '.join(cells)} {row.why if row.misses else ''} |")
     missed = [row for row in found if row.misses]
     families = len({row.family for row in found})
     lines.append(f"\n{len(found)} models of {families} families; {len(missed)} differ by more than {TOLERANCE:.1%} in some figure.")
