@@ -91,7 +91,7 @@ def _nothing_starts(script: Script, beside: Sequence[str]) -> str:
 
 def _modelfile(text: str) -> Script | None:
     """A Modelfile pasted alone."""
-    if not re.match(r"\s*(?:#[^\n]*\n\s*)*FROM[ \t]+\S", text, re.I):
+    if not re.match(r"(?:[ \t]*(?:#[^\n]*)?\n)*[ \t]*FROM[ \t]+\S", text, re.I):
         return None
     return Script([Call(["ollama", "create"])], {"Modelfile": text})
 
@@ -209,7 +209,7 @@ class _Reader:
     def _json(self, flag: Flag, name: str, spelled: str, program: str) -> None:
         try:
             content = json.loads(spelled)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ScenarioError(f"{name} needs a JSON object in quotes, such as '{{\"key\": 1}}' (it is {spelled[:60]}).") from None
         rest: list[str] = []
         for key, amount in _leaves(content):

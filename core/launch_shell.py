@@ -10,9 +10,13 @@ from dataclasses import dataclass, field
 from core.errors import ScenarioError
 
 LONGEST = 20_000  # characters of a pasted text
+# "cat > file <<EOF", "cat <<EOF > file" and "tee file <<EOF", each with its lines.
+_MARK = r"<<-?[ \t]*(['\"]?)(?P<{0}>\w+)\{1}"
 _HEREDOC = re.compile(
-    r"^[^\n]*?>\s*(?P<file>[^\s<]+)\s*<<-?\s*(?P<q>['\"]?)(?P<end>\w+)(?P=q)[^\n]*\n(?P<body>.*?)\n?^\s*(?P=end)\s*$", re.M | re.S
-)
+    r"^[^\n<>]*(?:(?:>{1,2}|\btee\b)[ \t]*(?P<before>[^\s<>]+)[ \t]*" + _MARK.format("end1", 2)
+    + "|" + _MARK.format("end2", 4) + r"[ \t]*>{1,2}[ \t]*(?P<after>[^\s<>]+))[^\n]*\n(?P<body>.*?)^[ \t]*(?:(?P=end1)|(?P=end2))[ \t]*$",
+    re.M | re.S,
+)  # fmt: skip
 _ASSIGNED = re.compile(r"^(?:\$env:)?([A-Za-z_][A-Za-z0-9_]*)\s*=(.*)$", re.S)
 # Words before a program that start it, and whether they may matter to what it does.
 _STARTERS = {
@@ -74,17 +78,17 @@ def read_shell(text: str) -> Script:
     files: dict[str, str] = {}
 
     def keep(match: re.Match[str]) -> str:
-        files[match["file"].strip("'\"")] = match["body"]
+        files[(match["before"] or match["after"]).strip("'\"")] = match["body"]
         return ""
 
     text = _HEREDOC.sub(keep, text)
     if re.search(r"\b[A-Za-z]:\\", text):  # Windows paths: their backslashes quote nothing
         text = re.sub(r"(?<=[\w:.)-])\\(?=[\w.(-])", "/", text)
-    text = re.sub(r"^\s*(?:#|//|REM\b).*$", "", text, flags=re.M)
+    text = re.sub(r"^[ \t]*(?:#|//|REM\b).*$", "", text, flags=re.M)
     text = re.sub(r"\s\d?>&\d?|&>>?", " >", text)
     text = "\n".join(map(_without_comment, text.split("\n")))
-    text = re.sub(r"^\s*(?:\$|>|%|PS>)\s+", "", text, flags=re.M)  # the prompt, copied along
-    text = re.sub(r"\s*(?:\\|(?<=\s)`|(?<=\s)\^)[ \t]*(?:\n\s*)+", " ", text.strip() + "\n")
+    text = re.sub(r"^[ \t]*(?:\$|>|%|PS>)[ \t]+", "", text, flags=re.M)  # the prompt, copied along
+    text = re.sub(r"(?:\\|(?<=\s)`|(?<=\s)\^)[ \t]*\n\s*", " ", text.strip() + "\n")
     calls: list[Call] = []
     exported: dict[str, str] = {}
     for words in _commands(text):

@@ -239,6 +239,12 @@ def test_shells_and_containers(text: str) -> None:
     assert parsed.fields == {"runtime": "vllm", "model": "Qwen/Qwen3-8B", "max_context": 4096, "tp": 2, "count": 2}
 
 
+@pytest.mark.parametrize("start", ["cat >./o.yml<<EOF", "cat << 'EOF' > o.yml", "tee o.yml <<-EOF"])
+def test_files_written_in_place(start: str) -> None:
+    text = f"{start}\nkv_cache_config:\n  dtype: fp8\nEOF\ntrtllm-serve Qwen/Qwen3-8B --config o.yml"
+    assert parse(text).fields["kv_dtype"] == "fp8"
+
+
 def test_what_starts_a_command_is_named() -> None:
     text = "numactl --interleave=all taskset -c 0-31 mpirun -n 8 --oversubscribe trtllm-serve Qwen/Qwen3-8B --tp_size 2"
     parsed = parse(text)
@@ -338,6 +344,7 @@ def test_what_is_not_modelled_is_named(text: str, what: str) -> None:
         ("vllm serve Qwen/Qwen3-8B --kv-cache-dtype fp3", "--kv-cache-dtype fp3 is not known; it takes fp8"),
         ("vllm serve Qwen/Qwen3-8B --speculative-config {bad", "--speculative-config needs a JSON object"),
         ("vllm serve a; llama-server -m b.gguf", "starts 2 servers \\(llama.cpp, vllm\\)"),
+        ("vllm serve a -cc '" + '{"a":' * 3000 + "1" + "}" * 3000 + "'", "-cc needs a JSON object"),
         ("python -m sglang.launch_server --model-path a/b --tp 4 --dp 3 --enable-dp-attention", "does not divide"),
         ("llama-server -m a.gguf -ot '(=CPU'", "is no regular expression"),
         ("llama-server -m Qwen3-8B-Q4_K_M.gguf -ctk q9", "No KV cache type 'q9/f16'|No KV cache type 'q9'"),
