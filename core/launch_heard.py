@@ -123,7 +123,8 @@ def _resolve(heard: Heard, text: str, runtime_id: str) -> None:
 def _server_model(heard: Heard) -> None:
     text = heard.words.get("model") or heard.positional
     if not text:
-        raise ScenarioError(f"The command names no model; add it, as in: {heard.table.commands[0]} {_HINT.get(heard.table.model, _FLAG)}.")
+        flag = "" if heard.table.model == "positional" else "--model "
+        raise ScenarioError(f"The command names no model; add it, as in: {heard.table.commands[0]} {flag}Qwen/Qwen3-8B.")
     _resolve(heard, text, heard.table.runtime)
     heard.launch["model"] = text
     heard.launch["checkpoint_quant"] = heard.fields.get("quant")
@@ -134,10 +135,6 @@ def _server_model(heard: Heard) -> None:
         heard.fields["quant"] = heard.words["dtype"]
     if str(text).endswith(".gguf"):
         heard.notes.append(f"GGUF is not counted as supported by {heard.table.runtime}.")
-
-
-_FLAG = "--model Qwen/Qwen3-8B"
-_HINT = {"positional": "Qwen/Qwen3-8B"}
 
 
 def _llama_model(heard: Heard) -> None:
@@ -215,6 +212,9 @@ def _server_layout(heard: Heard) -> None:
     elif (heard.table.extends or heard.table.runtime) == "sglang" and dp > 1 and ep > 1 and not words.get("attention_dp"):
         heard.notes.append("Each replica spreads its experts over its own ranks; the estimate spreads them over all.")
         ep = tp * dp
+    if ep > 1 and _moe_layers(fields.get("model")) == []:
+        heard.not_modelled.append(("expert parallel", f"{fields['model']} has no experts"))
+        ep = 1
     degrees = {"tp": tp, "pp": pp, "dp": dp, "ep": ep, "cp": cp}
     fields |= {name: degree for name, degree in degrees.items() if degree > 1}
     count = fields["count"] = tp * pp * dp * cp
@@ -269,8 +269,7 @@ def _experts(heard: Heard) -> None:
         heard.not_modelled.append(("--override-tensor", f"{other}: only experts in host memory are estimated"))
     first = ALL_LAYERS if words.get("all_experts") else words.get("experts_on_cpu") or 0
     model = heard.fields.get("model")
-    ir = models.ir(model) if model else None
-    moe = sorted(n for block in ir.blocks if block.mlp.kind == "moe" for n in block.layers) if ir else None
+    moe = _moe_layers(model)
     if first and moe == []:
         heard.not_modelled.append(("--n-cpu-moe", f"{model} has no experts"))
         return
@@ -291,6 +290,11 @@ def _experts(heard: Heard) -> None:
                 heard.notes.append(f"The experts of {len(away)} layers stay in host memory; the estimate takes the first so many.")
     elif first:
         heard.fields["experts_on_cpu"] = heard.launch["experts_on_cpu"] = first
+
+
+def _moe_layers(model: str | None) -> list[int] | None:
+    """The layers that have experts, None for a model that is not known."""
+    return None if model is None else sorted(n for block in models.ir(model).blocks if block.mlp.kind == "moe" for n in block.layers)
 
 
 def _matched(pattern: str, layers: list[int]) -> set[int] | None:

@@ -323,6 +323,7 @@ def test_a_flag_sets_its_knob(text: str, knob: str, amount: Any) -> None:
         ("llama-server -m Qwen3-30B-A3B-Q4_K_M.gguf -ot 'ffn_up_exps=CPU'", "--override-tensor"),
         ("llama-server -m Qwen3-30B-A3B-Q4_K_M.gguf -ot '(a+)+x=CPU'", "--override-tensor"),
         ("llama-server -m Qwen3-8B-Q4_K_M.gguf -kvu", "-kvu"),
+        ("vllm serve Qwen/Qwen3-8B -tp 2 -ep", "expert parallel"),  # it has no experts
         ("trtllm-serve Qwen/Qwen3-8B --extra_llm_api_options o.yaml", "o.yaml"),
     ],
 )
