@@ -117,6 +117,12 @@ def config_of(header: GgufHeader, name: str) -> dict[str, Any]:
     if family is not None:
         _switches(config, family, file)
         _special(config, family, file)
+    else:
+        # Recurrent layers of an architecture that is not known must not be taken for attention.
+        start = f"{header.architecture}."
+        recurrent = ("ssm.", "wkv.", "kda.", "shortconv.")
+        keys = {key.removeprefix(start): item for key, item in header.metadata.items() if key.startswith(start)}
+        config.update({key.replace(".", "_"): item for key, item in keys.items() if key.startswith(recurrent)})
     return config
 
 

@@ -11,7 +11,7 @@ import re
 import socket
 import threading
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,7 +35,7 @@ class Repo:
             raise HubError("The token holds spaces or characters that no token of the Hub has; copy it again.")
         self.name, self.wanted = name, revision or "main"
         self._api = HfApi(endpoint=endpoint(), token=token)
-        _check_resolves()
+        _check_answers()
         with self._sentences():
             info = self._api.model_info(name, revision=revision, timeout=TIMEOUT)
         self.commit = str(info.sha)
@@ -173,28 +173,30 @@ def no_answer() -> str:
     return f"The Hub at {endpoint()} cannot be reached; check the network (or HF_ENDPOINT), or use a model that is already here."
 
 
-def _check_resolves() -> None:
-    """Raises HubError where the Hub's name does not resolve within the time for a connection: resolvers wait far longer."""
+def _check_answers() -> None:
+    """Raises HubError where no connection opens in time: the library would try again, and resolvers wait far longer."""
     parts = urlsplit(endpoint())
-    if _proxied(urllib.request.getproxies(), parts.scheme):
-        return  # the proxy resolves it
-    found: list[object] = []
+    try:
+        host, port = parts.hostname or "", parts.port or (80 if parts.scheme == "http" else 443)
+    except ValueError:
+        raise HubError(no_answer()) from None
+    proxies = urllib.request.getproxies()
+    if (proxies.get(parts.scheme) or proxies.get("all")) and not urllib.request.proxy_bypass(host):
+        return  # the proxy connects
+    answered: list[bool] = []
 
-    def look_up() -> None:
+    def connect() -> None:
         try:
-            found.extend(socket.getaddrinfo(parts.hostname, parts.port or 443))
+            socket.create_connection((host, port), CONNECT_S).close()
+            answered.append(True)
         except (OSError, UnicodeError):
             return
 
-    thread = threading.Thread(target=look_up, daemon=True)
+    thread = threading.Thread(target=connect, daemon=True)
     thread.start()
     thread.join(CONNECT_S)
-    if not found:
+    if not answered:
         raise HubError(no_answer())
-
-
-def _proxied(proxies: Mapping[str, str], scheme: str) -> bool:
-    return bool(proxies.get(scheme) or proxies.get("all"))
 
 
 def offline() -> bool:

@@ -36,6 +36,9 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
 # Any name of a field -> the one that errors use.
 _MEANING = {name: meaning for meaning, names in ALIASES.items() for name in names}
 
+# Fields of layers whose state and tensors no other family tells.
+_RECURRENT = ("ssm_", "mamba_", "linear_", "rwkv_", "wkv_", "kda_", "time_mix", "lru_", "rnn_", "attn_layer_", "shortconv_")
+
 # Above these a config is a mistake or a joke, and a tensor list would not end.
 LARGEST: Mapping[str, int] = {"num_hidden_layers": 2_000, "num_experts": 100_000, "num_nextn_predict_layers": 16}
 LARGEST_SIZE = 2**31 - 1
@@ -104,7 +107,8 @@ class Fields:
             raise ScenarioError(
                 f"'{self.id}' ({named[0]}) is an encoder-decoder model, which Roofcast does not estimate; give a decoder-only model."
             )
-        if generic:
+        recurrent = next((name for name, value in self.raw.items() if value and name.startswith(_RECURRENT)), None)
+        if generic and recurrent is None:
             nearest = _nearest(self.raw)
             self.assumed["model_type"] = f"laid out as a {nearest} model by its fields: the architecture '{named[0]}' is not known"
             return nearest

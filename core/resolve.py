@@ -20,6 +20,7 @@ from core.catalog.models import models
 from core.catalog.quants import Container, kv_dtype, quant
 from core.catalog.runtimes import runtime
 from core.errors import CatalogError, RunError
+from core.hub_store import find_named
 
 How = Literal["exact", "normalised", "alias"]
 
@@ -176,6 +177,8 @@ def find_model(*names: str) -> Match:
     if not given:
         raise RunError("The run names no model; give model_id or model_name_raw.")
     for name in given:
+        if "@" in name and (held := find_named(name)):
+            return Match(held.id, "exact", "as fetched from the Hub")
         if hit := _by_name(name):
             return Match(*hit)
         table = _alias_index()

@@ -14,9 +14,10 @@ from gguf_files import gguf, gguf_of, infos_of, metadata_of
 
 from core import hub_http
 from core.catalog.models import ir, model, models
-from core.errors import CatalogError, HubError, RoofcastError, ScenarioError
+from core.errors import CatalogError, HubError, RoofcastError, RunError, ScenarioError
 from core.estimate import estimate
 from core.hub import fetch
+from core.resolve import find_model
 from core.scenario import Scenario, System
 from core.weights import weight_table
 
@@ -151,6 +152,20 @@ def test_an_unknown_type_is_taken_for_what_it_looks_like(hub: FakeHub) -> None:
 def test_experts_and_latents_of_unknown_types(hub: FakeHub, fields: dict[str, int], family: str) -> None:
     hub.repos["me/new"] = FakeRepo({"config.json": whole(json.dumps({**CONFIG, "model_type": "new", **fields}).encode())})
     assert ir(fetch("me/new").id).model_type == family
+
+
+@pytest.mark.parametrize("field", ["mamba_d_state", "linear_num_value_heads", "rwkv_head_size"])
+def test_recurrent_layers_of_unknown_types_are_refused(hub: FakeHub, field: str) -> None:
+    hub.repos["me/new"] = small(model_type="brandnew", **{field: 8})
+    refused("me/new", "'brandnew'", "not supported")
+
+
+def test_a_run_may_name_a_fetched_model(hub: FakeHub) -> None:
+    hub.repos["me/small"] = small()
+    found = fetch("me/small")
+    assert find_model(found.id).id == found.id
+    with pytest.raises(RunError):
+        find_model("me/other@main")
 
 
 def test_fields_set_by_hand_are_marked_and_travel_in_the_name() -> None:
@@ -385,20 +400,19 @@ def test_no_hub_at_all(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     assert held.id == found.id and "did not answer" in held.notes[-1]
 
 
-def test_a_connection_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, hub: FakeHub) -> None:
-    """A name that does not resolve, and a host that drops packets, cost a connect timeout and no retries."""
-    tries: list[str] = []
+def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch: pytest.MonkeyPatch, hub: FakeHub) -> None:
+    """A name that does not resolve, and a host that drops packets, cost one time-out and no retries."""
+    tries: list[float] = []
 
-    def stuck(*_: Any) -> Any:
-        tries.append("look-up")
-        raise OSError
+    def stuck(_: Any, timeout: float) -> Any:
+        tries.append(timeout)
+        raise TimeoutError
 
-    monkeypatch.setattr(hub_http.socket, "getaddrinfo", stuck)
-    monkeypatch.setenv("HF_ENDPOINT", "http://hub.invalid")
+    monkeypatch.setattr(hub_http.socket, "create_connection", stuck)
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     refused("me/small", "cannot be reached")
-    assert tries == ["look-up"] and hub_http.CONNECT_S <= 2
+    assert tries == [hub_http.CONNECT_S] and hub_http.CONNECT_S <= 2 and not hub.asked
 
 
 def test_repositories_that_hold_no_model(hub: FakeHub) -> None:
