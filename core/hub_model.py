@@ -61,28 +61,40 @@ class HubModel(BaseModel):
         """The IR, and how the header's tensors lie in it; None without a header or with fields set by hand."""
         built = build_ir(self.config, with_changes(self.id, changes or {}), changes, generic=True)
         if not self.tensors or changes:
-            if self.quant or (changes and self.tensors):
+            if changes and self.tensors:
                 built = replace(built, assumed={**built.assumed, "weights": "bytes by the layout: fields are set by hand"})
             return built, None
         joined = join(built, self.tensors, self.container)
-        stored_as = self.quant if self.container == "gguf" else built.native_quant or self._plain(joined)
+        stored_as = self.quant if self.container == "gguf" else built.native_quant or _plain(built, joined)
         if not joined.stored or stored_as is None:
             why = f"the header has no '{joined.missing[0]}'" if joined.missing else "the catalog does not have its quantisation"
             return replace(built, assumed={**built.assumed, "weights": f"bytes by the layout: {why}"}), joined
+        if "model_type" in built.assumed and (different := self.difference(built, joined)):
+            built = replace(built, assumed={**built.assumed, "parameters": different})
         labels = tensor_formats(built, quants().get(stored_as) or quants()["BF16"])
         stored = tuple(
             (_format(dtype, label, self.container), amount) for (dtype, amount), label in zip(joined.stored, labels, strict=True)
         )
         return replace(built, stored=stored, stored_as=stored_as), joined
 
-    def _plain(self, joined: Joined) -> str | None:
-        """The catalog's id of unquantised weights, by the type of most bytes."""
-        if self.config.get("quantization_config") or self.config.get("quantization"):
+    def difference(self, built: ModelIR, joined: Joined) -> str | None:
+        """A sentence where the header lists other parameters than the layout; None where it does not or they are packed."""
+        if _plain(built, joined) is None:
             return None
-        sizes = Counter[str]()
-        for dtype, amount in joined.stored:
-            sizes[dtype] += amount
-        return _PLAIN.get(sizes.most_common(1)[0][0]) if sizes else None
+        outside = sum(tensor.elements for part in (joined.apart, joined.beside) for tensor in part)
+        listed = sum(tensor.elements for tensor in self.tensors) - outside
+        known = built.parameters + (built.mtp_parameters if listed > built.parameters else 0)
+        return None if listed == known else f"the header lists {listed:,} parameters, the layout {known:,} ({listed / known - 1:+.2%})"
+
+
+def _plain(built: ModelIR, joined: Joined) -> str | None:
+    """The catalog's id of unquantised weights, by the type of most bytes; None for a quantisation that it does not have."""
+    sizes = Counter[str]()
+    for dtype, amount in joined.stored:
+        sizes[dtype] += amount
+    if not sizes or built.native_quant or "quantization_config" in built.assumed:
+        return None
+    return _PLAIN.get(sizes.most_common(1)[0][0])
 
 
 def _format(dtype: str, label: str, container: Container) -> str:

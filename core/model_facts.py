@@ -83,11 +83,8 @@ def _about(held: HubModel, made: ModelIR, joined: Joined) -> list[str]:
             said.append(f"{_bytes(part):,} bytes are {what} ({_names(part)}), not counted")
     if joined.by_share:
         said.append(f"{joined.by_share:,} bytes were matched by layer, not by name: the checkpoint fuses or renames tensors")
-    if made.stored_as in ("BF16", "FP16", "FP32"):
-        counted = sum(t.elements for t in held.tensors) - sum(t.elements for part in (joined.apart, joined.beside) for t in part)
-        known = made.parameters + (made.mtp_parameters if counted > made.parameters else 0)
-        if counted != known:
-            said.append(f"the header lists {counted:,} parameters, the layout {known:,} ({counted / known - 1:+.2%})")
+    if different := held.difference(made, joined):
+        said.append(different)
     return said
 
 

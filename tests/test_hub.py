@@ -17,6 +17,7 @@ from core.catalog.models import ir, model, models
 from core.errors import CatalogError, HubError, RoofcastError, RunError, ScenarioError
 from core.estimate import estimate
 from core.hub import fetch
+from core.model_facts import facts
 from core.resolve import find_model
 from core.scenario import Scenario, System
 from core.weights import weight_table
@@ -142,6 +143,34 @@ def test_an_unknown_type_is_taken_for_what_it_looks_like(hub: FakeHub) -> None:
     built = ir(fetch("me/new").id)
     assert built.model_type == "llama" and "'brandnew' is not known" in built.assumed["model_type"]
     assert built.parameters == pytest.approx(ir(SMALL).parameters, rel=0.001)  # without the biases that it cannot know of
+    assert "parameters" not in built.assumed and fetch("me/new").file_bytes == small().files["model.safetensors"].size
+    extra = plain("model.layers.3.something_else.weight", "BF16", (64 * 896, 896))
+    hub.repos["me/more"] = repo_of({**CONFIG, "model_type": "brandnew"}, [*unquantised(ir(SMALL)), extra])
+    found = facts("me/more")
+    assert any(extra[0] in note for note in found["notes"])
+
+
+def test_a_quantisation_that_the_catalog_lacks_is_said(hub: FakeHub) -> None:
+    hub.repos["me/odd"] = repo_of({**CONFIG, "quantization_config": {"quant_method": "brandnew"}}, quantised(ir(SMALL), "awq"))
+    built = ir(fetch("me/odd").id)
+    assert not built.stored and "does not have its quantisation" in built.assumed["weights"]
+
+
+def test_mlx_repositories(hub: FakeHub) -> None:
+    """MLX packs into U32 with scales and biases a group of 64, embeddings too, and names no method."""
+    made = []
+    for tensor in ir(SMALL).tensors:
+        base = tensor.name.removesuffix(".weight")
+        if len(tensor.shape) == 2:
+            rows, columns = tensor.shape
+            made += [plain(f"{base}.weight", "I32", (rows, columns // 8)), plain(f"{base}.scales", "BF16", (rows, columns // 64)),
+                     plain(f"{base}.biases", "BF16", (rows, columns // 64))]  # fmt: skip
+        else:
+            made.append(plain(tensor.name, "BF16", tensor.shape))
+    hub.repos["mlx/four"] = repo_of({**CONFIG, "quantization": {"group_size": 64, "bits": 4}}, made)
+    built = ir(fetch("mlx/four").id)
+    assert built.stored_as == "MLX-4bit" and weight_table(built, "MLX-4bit").bytes == sum(t[3] for t in made)
+    assert weight_table(built, "MLX-4bit").bytes == weight_table(ir(SMALL), "MLX-4bit").bytes
 
 
 @pytest.mark.parametrize("fields, family", [
