@@ -46,6 +46,7 @@ class WeightTable:
     model: str
     scheme: QuantScheme
     rows: tuple[WeightRow, ...]
+    from_header: bool = False  # the bytes are those of the published file's header
 
     @property
     def bytes(self) -> float:
@@ -233,7 +234,8 @@ class _Same:
 def _table(key: _Same, scheme: str) -> WeightTable:
     ir, found = key.ir, quant(scheme)
     # What the published file's header says goes before what the scheme would make.
-    stored = ir.stored if found.id == ir.stored_as else tuple(
+    exact = found.id == ir.stored_as
+    stored = ir.stored if exact else tuple(
         (name, tensor_bytes(tensor, name)) for tensor, name in zip(ir.tensors, tensor_formats(ir, found), strict=True)
     )
     merged: dict[tuple[str | None, str, str, str, str], list[tuple[Tensor, int]]] = {}
@@ -248,7 +250,7 @@ def _table(key: _Same, scheme: str) -> WeightTable:
         )
         for same, tensors in merged.items()
     )
-    return WeightTable(ir.id, found, rows)
+    return WeightTable(ir.id, found, rows, exact)
 
 
 def weight_table(ir: ModelIR, quant_id: str) -> WeightTable:
@@ -273,11 +275,15 @@ def weight_parts(table: WeightTable) -> list[Quantity]:
         entry = source(stored.source)
         note = f"{stored.title}; {table.scheme.name}" + (f"; {stored.note}" if stored.note else "")
         cited = source(stored.source, note=note, guess=stored.guess or entry.guess or table.scheme.cite().guess)
+        if table.from_header:
+            cited = source("model-files", note=f"bytes in the header of {table.model}, scales included; {stored.title}")
         label = row.role if row.block is None else f"{row.role} of {row.block}"
         parts.append(
             stored_bytes(
                 elements=leaf(f"elements of {label}", float(row.elements), "", "model_config", shapes),
-                bits=leaf(f"bits in {row.format}", row.bytes * 8 / row.elements, "bit", "constant", cited),
+                bits=leaf(
+                    f"bits in {row.format}", row.bytes * 8 / row.elements, "bit", "model_config" if table.from_header else "constant", cited
+                ),
                 named=f"{label} ({row.format})",
             )
         )

@@ -14,10 +14,12 @@ from gguf_files import gguf, gguf_of, infos_of, metadata_of
 
 from core import hub_http
 from core.catalog.models import ir, model, models
+from core.cli_show import number_named
 from core.errors import CatalogError, HubError, RoofcastError, RunError, ScenarioError
 from core.estimate import estimate
 from core.hub import fetch
 from core.model_facts import facts
+from core.quantity import explain
 from core.resolve import find_model
 from core.scenario import Scenario, System
 from core.weights import weight_table
@@ -238,6 +240,8 @@ def test_a_gguf_file_weighs_what_its_header_says(hub: FakeHub, tmp_path: Path) -
     assert estimate(asked).resolved["quant"] == "Q4_K_M"  # as it is, unless something else is asked for
     place = tmp_path / "x-Q4_K_M.gguf"
     place.write_bytes(file.head)
+    weights = explain(number_named(estimate(asked), "weights"))
+    assert f"bytes in the header of {found.id}" in weights and "GGUF Q4_K_M" not in weights
     refused(str(place), "truncated", f"{file.size:,}"[:3])
 
 

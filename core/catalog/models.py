@@ -119,7 +119,7 @@ def _stored(name: str) -> HubModel:
 
 def _record(held: HubModel) -> ModelRecord:
     return ModelRecord(
-        id=held.id, source="huggingface-hub", source_path="/".join((held.repo, held.file or "config.json")),
+        id=held.id, source="model-files", source_path="/".join((held.repo, held.file or "config.json")),
         revision=held.revision, licence=None, partial=False, published_parameters=None, published_source=None, published_active=None,
         config=held.config, note="; ".join(held.notes) or None,
     )
