@@ -11,7 +11,7 @@ from core import choices
 from core.choices import AUTO, CUSTOM
 from core.errors import RoofcastError
 from core.scenario import Scenario, from_flat
-from pages.shared import knobs
+from pages.shared import knobs, paste
 from pages.shared.knobs import Knob
 from pages.shared.words import ABOUT, escape
 
@@ -26,6 +26,7 @@ def scenario_controls() -> Scenario:
     with st.sidebar:
         st.markdown("### Roofcast")
         st.caption(ABOUT)
+        paste.draw(apply)
         _model(given)
         _machine(given)
         _runtime(given)
