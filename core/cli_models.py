@@ -12,9 +12,7 @@ SHOWN = 60  # characters of a field's value
 
 def show_model(
     name: Annotated[str, typer.Argument(metavar="ID|URL|PATH", help="owner/name[@revision], a link, a GGUF file, or a catalog name.")],
-    change: Annotated[
-        list[str] | None, typer.Option("--set", help="Set a field of its config by hand: num_hidden_layers=40.")
-    ] = None,
+    change: Annotated[list[str] | None, typer.Option("--set", help="Set a field of its config by hand: num_hidden_layers=40.")] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Never ask the network; ROOFCAST_OFFLINE=1 says the same.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -25,14 +23,14 @@ def show_model(
     roofcast model Qwen/Qwen3-8B
     """
     from core.cli_show import working
-    from core.hub_names import read_change, with_changes
+    from core.hub_names import read_change
     from core.model_facts import facts
 
     changes: dict[str, Any] = {}
     for text in change or ():
         changes.update(read_change(text))
     with working(f"Reading {name}"):
-        found = facts(with_changes(name, changes), no_network=offline)
+        found = facts(name, changes, no_network=offline)
     if json:
         import json as writer
 

@@ -215,7 +215,9 @@ def _local(path: Path) -> HubModel:
             raise HubError(f"{place} cannot be read ({error.strerror or error}); give the path of a GGUF file.") from None
 
     made = _assembled(read, LOCAL, "", _first(path.name), ())
-    return made.model_copy(update={"revision": digest.hexdigest()})
+    # A name that a scenario can carry, for Ollama's blobs too.
+    name = re.sub(r"[@?#:\\\x00-\x1f]", "-", _first(path.name))
+    return made.model_copy(update={"revision": digest.hexdigest(), "file": name if name.lower().endswith(".gguf") else f"{name}.gguf"})
 
 
 def _assembled(read: Callable[[str], tuple[GgufHeader, int]], repo: str, revision: str, file: str, towers: tuple[str, ...]) -> HubModel:

@@ -65,12 +65,16 @@ def parse(text: str, *, local: bool = True) -> Target:
     if not text or len(text) > 1000:
         raise HubError(f"That names no model. {_WHAT}")
     path = Path(text).expanduser()
-    looks_local = text.startswith(("/", "./", "../", "~", ".\\", "..\\")) or re.match(r"[A-Za-z]:[\\/]", text) is not None
-    if looks_local or (local and text.lower().endswith(".gguf") and "://" not in text and path.is_file()):
+    if is_path(text) or (local and text.lower().endswith(".gguf") and "://" not in text and path.is_file()):
         if not local:
             raise HubError(f"'{text}' is a path, which cannot be read from here. Give owner/name or a huggingface.co link.")
         return Target(path=path)
     return _checked(_from_link(text) if is_link(text) else _from_name(text), text)
+
+
+def is_path(text: str) -> bool:
+    """Whether a text can only be a path of this machine."""
+    return text.startswith(("/", "./", "../", "~", ".\\", "..\\")) or re.match(r"[A-Za-z]:[\\/]", text) is not None
 
 
 def is_link(text: str) -> bool:

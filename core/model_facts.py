@@ -8,7 +8,7 @@ from core.catalog.models import ir, model, models
 from core.catalog.quants import quants
 from core.errors import HubError
 from core.hub_model import HubModel
-from core.hub_names import is_hub_name, is_link, is_repo, split_changes, with_changes
+from core.hub_names import is_hub_name, is_link, is_path, is_repo, split_changes, with_changes
 from core.ir import ModelIR
 from core.ir_build import built
 from core.ir_fields import Fields
@@ -18,13 +18,18 @@ from core.weights import weight_table
 CACHE_BYTES = 2  # an element of a 16-bit KV cache
 
 
-def facts(text: str, *, token: str | None = None, no_network: bool = False, local: bool = True) -> dict[str, Any]:
+def facts(
+    text: str, changes: dict[str, Any] | None = None, *, token: str | None = None, no_network: bool = False, local: bool = True
+) -> dict[str, Any]:
     """A model's facts as plain data, units in the names. An id, a link or a path is fetched; other names are the catalog's.
+
+    `changes` are fields set by hand, beside those behind the name; behind a link's "?" stands the link's own query.
 
     Where the Hub does not give a model that the catalog has, the catalog's stands in, and `notes` says why.
     Raises HubError, CatalogError or ScenarioError.
     """
-    base, changes = split_changes(text.strip()) if "://" not in text else (text.strip(), {})
+    base, behind = (text.strip(), {}) if is_link(text.strip()) else split_changes(text.strip())
+    changes = {**behind, **(changes or {})}
     if not _of_the_hub(base):
         return _of_catalog(with_changes(base, changes), [])
     from core.hub import fetch
@@ -39,7 +44,7 @@ def facts(text: str, *, token: str | None = None, no_network: bool = False, loca
 
 
 def _of_the_hub(name: str) -> bool:
-    return is_link(name) or is_hub_name(name) or is_repo(name.partition(":")[0]) or name.lower().endswith(".gguf")
+    return is_link(name) or is_path(name) or is_hub_name(name) or is_repo(name.partition(":")[0]) or name.lower().endswith(".gguf")
 
 
 def _of_catalog(name: str, notes: list[str]) -> dict[str, Any]:

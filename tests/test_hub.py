@@ -258,6 +258,9 @@ def test_a_local_file_is_named_by_its_header(hub: FakeHub, tmp_path: Path) -> No
     assert found.id.startswith("local/tiny.gguf@") and found.quant == "Q4_0" and not hub.asked
     assert ir(found.id).tied_embeddings and ir(found.id).parameters == sum(t.elements for t in found.tensors)
     assert fetch(found.id).id == found.id
+    blob = tmp_path / "sha256:1@2"  # as Ollama keeps its files
+    blob.write_bytes(path.read_bytes())
+    assert ir(facts(str(blob))["id"]).parameters == ir(found.id).parameters
     refused(str(path), "path", local=False)
     path.write_bytes(made.part(0, 100))
     refused(str(path), "truncated")

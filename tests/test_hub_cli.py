@@ -73,6 +73,8 @@ def test_fields_set_by_hand(hub: FakeHub) -> None:
     assert found["id"].endswith("?num_hidden_layers=12&tie_word_embeddings=false")
     assert found["fields"]["num_hidden_layers"] == {"value": 12, "origin": "12, set by you; the config says 24"}
     assert found["weights_from"] == "layout" and found["layers"] == 12
+    for link in ("https://huggingface.co/me/small?library=x", "hf.co/me/small?library=x"):
+        assert printed(link, "--set", "num_hidden_layers=12", "--set", "tie_word_embeddings=false")["id"] == found["id"]
     assert "fits" in said("estimate", "--model", found["id"], "--gpu", "RTX 4090")
     assert printed(SMALL.lower().replace("/", " "), "--set", "num_hidden_layers=12")["layers"] == 12
 
