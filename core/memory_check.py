@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from core.columns import columns
 from core.errors import RoofcastError
 from core.memory import Fit, fit
@@ -29,7 +31,7 @@ class Compared:
 
     point: Point
     ours: float
-    exact: float = 0.0  # of it, weights and cache
+    exact: float = 0.0  # of a peak or what is taken: weights, cache, and what the engine's set share says
     context: float = 0.0  # of it, device contexts
     workspace: float = 0.0  # of it, the runtime's workspace beside activations
     fragments: float = 0.0
@@ -86,7 +88,7 @@ def compare(point: Point) -> Compared:
     here = int(value(c.count))
     # One roomy device may stand for several cards: what each has for itself is added.
     whole = float(value(found.peak))
-    peak = whole + (point.cards - 1) * each if here == 1 else whole * point.cards
+    peak = (whole + (point.cards // point.copies - 1) * each) * point.copies if here == 1 else whole * point.cards
     times = point.cards if point.kind in ("peak", "gpu_peak", "torch_peak") else 0
     context = 0.0 if point.kind == "torch_peak" else float(value(c.context_memory)) * times
     extra: dict[str, Any] = {
@@ -118,7 +120,13 @@ def compare(point: Point) -> Compared:
         "pool": value(found.pool),
         "taken": float(value(found.taken)) * point.cards,
     }[point.kind]
-    return Compared(point, float(ours), **extra)
+    exact = float(ours) - each * point.cards * _moves(c) if point.kind == "taken" else 0.0
+    return Compared(point, float(ours), exact, **extra)
+
+
+def _moves(c: Any) -> float:
+    """Share of the estimated parts by which what an engine takes moves: none of a card's set share, else what no pool makes up for."""
+    return float(np.where(value(c.of_free), 1 - value(c.fraction), 0.0) if value(c.pooled) else 1.0)
 
 
 def _loose_table(point: Point, setting: Setting, table: WeightTable, file: float) -> float:

@@ -7,8 +7,8 @@ out. A constant is a median over points, its range their p10 and p90; a runtime 
 from __future__ import annotations
 
 import statistics
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,14 +18,16 @@ from core.catalog.runtimes import runtimes
 from core.memory_check import Compared, check, layout, summary
 from core.memory_points import read_points, read_run_peaks
 from core.predict import write_whole
-from core.units import GIB
 
 SHRINK = 4.0  # points that the family's median counts for
 FEW = 8  # points below which no band is stated
+PUBLISHERS = 3  # below which a runtime has no band of its own
+LEAST_SHARE = 0.02  # of a peak: a smaller estimated part is no measure for what was measured beside weights and cache
 _WHOLE = ("llama.cpp", "transformers")  # families whose fragmentation is fitted
 PEAKS = ("peak", "gpu_peak", "torch_peak")
 _HEAD = """# Written by `python -m core.memory_fit` from the corpus's points of memory: do not edit.
-# Base units; low and high are p10 and p90 of what single points say.
+# Base units; a constant's low and high are p10 and p90 of what single points say. Bands are those of peaks of publishers that the
+# constants had not seen, each publisher weighing the same.
 
 """
 _HOW = {
@@ -116,7 +118,7 @@ def constants(groups: Mapping[Key, Sequence[Residual]]) -> dict[tuple[str, Key],
     return found
 
 
-def _prior(r: Residual) -> float:
+def prior(r: Residual) -> float:
     """The constants as the runtime's record guesses them."""
     p, facts = r.one.point, runtimes()[r.one.point.runtime].facts
     names = ["activation_memory"] if p.kind == "torch_peak" else ["activation_memory", "context_memory"]
@@ -134,19 +136,48 @@ def _total(found: Mapping[tuple[str, Key], tuple[float, list[float], list[Residu
             if (name, key) in found:
                 whole, known = whole + found[name, key][0] * p.cards, True
                 break
-    return whole if known else _prior(r)
+    return whole if known else prior(r)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A peak with constants fitted without its group: what they come to for it (bytes), and our number with them."""
+
+    one: Compared
+    group: str
+    constants: float
+    ours: float
+
+    @property
+    def error(self) -> float:
+        """Signed relative error."""
+        return self.ours / self.one.point.measured - 1
+
+
+def publisher(one: Compared) -> str:
+    """Who measured a point: sources of one origin are one."""
+    return one.point.origin or _source_name(one.point.source)
+
+
+def leave_out(groups: Mapping[Key, Sequence[Residual]], group_of: Callable[[Compared], str] = publisher) -> list[LeftOut]:
+    """Every peak with constants fitted to the other groups' points, guesses where those say nothing of its runtime."""
+    rows = [r for found in groups.values() for r in found]
+    found = []
+    for name in sorted({group_of(r.one) for r in rows}):
+        fit = constants({key: kept for key, each in groups.items() if (kept := [r for r in each if group_of(r.one) != name])})
+        for r in rows:
+            if group_of(r.one) == name:
+                amount = _total(fit, r)
+                found.append(LeftOut(r.one, name, amount, r.one.ours - r.now + amount))
+    return found
 
 
 def held_out(groups: Mapping[Key, Sequence[Residual]]) -> dict[str, list[float]]:
-    """Errors of each source's peaks with constants fitted to the other sources, guesses where those say nothing of its runtimes."""
-    names = sorted({_source_name(r.source) for rows in groups.values() for r in rows})
-    found: dict[str, list[float]] = {}
-    for name in names:
-        others = {key: kept for key, rows in groups.items() if (kept := [r for r in rows if _source_name(r.source) != name])}
-        fit = constants(others)
-        mine = [r for rows in groups.values() for r in rows if _source_name(r.source) == name]
-        found[name] = [r.error(_total(fit, r)) for r in mine]
-    return found
+    """Errors of each source's peaks with constants fitted to the other sources."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for one in leave_out(groups, lambda one: _source_name(one.point.source)):
+        found[one.group].append(one.error)
+    return dict(found)
 
 
 def _mask(compared: Iterable[Compared], runtime: str) -> tuple[float, int, list[str]] | None:
@@ -179,22 +210,56 @@ def _row(name: str, runtime: str, backend: str | None, value: float, spread: Seq
     )
 
 
-def bands(compared: Iterable[Compared]) -> list[str]:
-    """p10 and p90 of measured over estimated, of the parts that are no weights and no cache, by runtime."""
-    ratios: dict[str, list[tuple[float, str]]] = defaultdict(list)
-    for c in compared:
-        if c.point.kind in (*PEAKS, "compute", "activations") and c.ours - c.exact > 0.02 * GIB:
-            ratios[c.point.runtime].append((max(0.05, (c.point.measured - c.exact) / (c.ours - c.exact)), _source_name(c.point.source)))
-    ratios["any"] = [pair for rows in ratios.values() for pair in rows]
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """Measured over estimated, of what is no weights and no cache, by a fit that had not seen who measured it."""
+
+    runtime: str
+    group: str
+    source: str
+    ratio: float
+
+
+def ratios(left: Iterable[LeftOut]) -> list[Ratio]:
+    """Of left-out peaks; one that is next to all weights and cache is no measure of the rest."""
     found = []
-    for runtime, rows in sorted(ratios.items()):
-        if len(rows) >= FEW:
-            low, high = _quantiles([r for r, _ in rows])
-            quoted = ", ".join(f'"{s}"' for s in sorted({s for _, s in rows}))
-            found.append(
-                f'[[bands]]\nruntime = "{runtime}"\nlow = {min(low, 1.0):.3f}\nhigh = {max(high, 1.0):.3f}\n'
-                f"points = {len(rows)}\nsources = [{quoted}]\n"
-            )
+    for at in left:
+        p, estimated = at.one.point, at.ours - at.one.exact
+        if estimated > LEAST_SHARE * at.ours:
+            found.append(Ratio(p.runtime, at.group, _source_name(p.source), max(0.05, (p.measured - at.one.exact) / estimated)))
+    return found
+
+
+def bands_of(rows: Iterable[Ratio]) -> dict[str, tuple[float, float]]:
+    """p10 and p90 of ratios by runtime, each publisher weighing the same; "any" is all together. One or two publishers are no band:
+    that they agree with themselves says little of others."""
+    sorts: dict[str, list[Ratio]] = defaultdict(list)
+    for row in rows:
+        sorts[row.runtime].append(row)
+        sorts["any"].append(row)
+    return {
+        runtime: (min(1.0, low), max(1.0, high))
+        for runtime, kept in sorted(sorts.items())
+        if (len(kept) >= FEW and len({r.group for r in kept}) >= PUBLISHERS) or runtime == "any"
+        for low, high in [_alike(kept)]
+    }
+
+
+def _alike(rows: Sequence[Ratio]) -> tuple[float, float]:
+    """p10 and p90 where each publisher weighs 1."""
+    size = Counter(r.group for r in rows)
+    ordered = sorted(rows, key=lambda r: r.ratio)
+    weight = np.array([1 / size[r.group] for r in ordered])
+    low, high = np.interp(np.array([0.1, 0.9]) * weight.sum(), np.cumsum(weight) - weight / 2, [r.ratio for r in ordered])
+    return float(low), float(high)
+
+
+def _band_rows(rows: Sequence[Ratio]) -> list[str]:
+    found = []
+    for runtime, (low, high) in bands_of(rows).items():
+        kept = [r for r in rows if runtime in ("any", r.runtime)]
+        quoted = ", ".join(f'"{s}"' for s in sorted({r.source for r in kept}))
+        found.append(f'[[bands]]\nruntime = "{runtime}"\nlow = {low:.3f}\nhigh = {high:.3f}\npoints = {len(kept)}\nsources = [{quoted}]\n')
     return found
 
 
@@ -231,8 +296,8 @@ def main() -> None:
         write_whole(FITTED, _HEAD + body)
         _reload()
     done = check(points).compared
-    write_whole(FITTED, _HEAD + body + "\n" + "\n".join(bands(done)))
     groups = residuals(done)
+    write_whole(FITTED, _HEAD + body + "\n" + "\n".join(_band_rows(ratios(leave_out(groups)))))
     out = held_out(groups)
     print(f"{'peaks':36} {'n':>4} {'in sample: median':>18} {'mean':>6} {'held out: n':>12} {'median':>7} {'mean':>6}")
     by_source: dict[str, list[float]] = defaultdict(list)

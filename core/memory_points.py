@@ -31,6 +31,8 @@ ANY_CPU = "EPYC 9354"  # where a buffer's size does not depend on the device and
 ANY_GPU = "RTX 4090"  # where only the card's memory matters and the log states it
 _STATED = {"mlx": "torch_peak", "exllama": "torch_peak"}  # engines whose clients print the allocator's peak
 RIG_CARDS = 4  # of LottoLottoLotto/4x3090-llm-benchmarks
+# Its parts whose figure is of one card: two cards and four all read what the set share of a single one is.
+ONE_CARD = ("#sweep0622/", "#vllm026-rs/")
 DESKTOP = 0.2 * GIB  # what lhl/strix-halo-testing says an idle desktop adds to its figures
 ROOMY_GIB = 10_000.0  # a device on which everything lies together, for sums over the devices of a run
 
@@ -49,12 +51,18 @@ class Point:
     outside: float = 0.0  # bytes that the number counts and no engine holds (a desktop, as the source states it)
     file_bits: float | None = None  # bits per weight that the log prints for the file
     name: str = ""
+    copies: int = 1  # of the scenario side by side, among which the cards are divided
+    run_id: str = ""  # of its record; what follows is the record's too
+    path: str = ""
+    origin: str = ""
+    date: str = ""
 
 
 # ---- Reading
 
 
 _COLUMNS = {  # of a run record -> the names that the readers below use
+    "run_id": "run_id", "origin": "origin", "run_date": "run_date",
     "source": "source", "source_path": "source_path", "model_name_raw": "model_id", "quant": "quant", "kv_dtype": "kv_dtype",
     "runtime": "backend", "runtime_version": "backend_version", "gpu_name": "gpu_name", "gpu_count": "gpu_count", "tp": "tp",
     "context_tokens": "context_tokens", "concurrency": "batch_size", "memory_kind": "measured_kind", "memory_gib": "value_gib",
@@ -301,7 +309,9 @@ def _rig(row: Mapping[str, str]) -> Point:
     if runtime == "vllm" and cards > tp:
         flat["dp"] = cards // tp
     kind = "taken" if row["measured_kind"] == "total_reserved" else "peak"
-    return _point(row, kind, runtime, "cuda", flat, cards=cards * copies)
+    if any(part in path for part in ONE_CARD):
+        return _point(row, kind, runtime, "cuda", flat)
+    return _point(row, kind, runtime, "cuda", flat, cards=cards * copies, copies=copies)
 
 
 def _server_log(row: Mapping[str, str]) -> Point:
@@ -356,4 +366,5 @@ def _reader(row: Mapping[str, str]) -> Callable[[Mapping[str, str]], Point]:
 
 def point_of(row: Mapping[str, str]) -> Point:
     """A row of memory points as a question. Raises RunError saying why it cannot be one."""
-    return _reader(row)(row)
+    run_id, path, origin, date = (row.get(name, "") for name in ("run_id", "source_path", "origin", "run_date"))
+    return replace(_reader(row)(row), run_id=run_id, path=path, origin=origin, date=date)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from core.errors import RunError
-from core.memory_check import check, summary, table
+from core.memory_check import check, compare, summary, table
 from core.memory_points import point_of, read_points, read_run_peaks
+from core.scenario import from_flat
 from core.units import GIB
 
 LOG = {
@@ -24,6 +26,38 @@ def test_a_log_line_becomes_a_scenario() -> None:
     deploy = point.scenario.deployment
     assert (point.kind, point.runtime, point.backend, point.measured) == ("compute", "ik_llama.cpp", "cuda", 2.4434 * GIB)
     assert (deploy.micro_batch, deploy.max_context, deploy.flash_attention, deploy.mla_cache) == (4096, 32768, True, "full")
+
+
+RIG = {
+    **LOG, "run_id": "abc", "origin": "a rig", "run_date": "2026-06", "source": "LottoLottoLotto/4x3090-llm-benchmarks", "backend": "vllm",
+    "model_id": "Qwen3.6-27B", "quant": "autoround-int4", "kv_dtype": "", "gpu_name": "NVIDIA GeForce RTX 3090 24GB", "tp": "2",
+    "measured_kind": "total_reserved", "value_gib": "20.8", "notes": "summed over GPUs; mem util=0.9; spec=None",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "cards", "copies"), [("x#sweep0622/a", 1, 1), ("x#vllm026-rs/a", 1, 1), ("x#orch/a", 4, 2), ("x#exl3-ab/a", 2, 1)]
+)
+def test_a_rigs_figure_is_of_one_card_of_all_or_of_copies(path: str, cards: int, copies: int) -> None:
+    point = point_of({**RIG, "source_path": path})
+    assert (point.cards, point.copies) == (cards, copies)
+    assert (point.run_id, point.origin, point.date, point.path) == ("abc", "a rig", "2026-06", path)
+
+
+def test_copies_hold_the_model_each_and_one_spread_model_once() -> None:
+    alone = replace(
+        point_of({**RIG, "source_path": "x#orch/a"}),
+        kind="peak",
+        scenario=from_flat({"model": "Qwen/Qwen3-8B", "device": "RTX 4090", "device_memory_gib": 1000}),
+    )
+    spread, copied, one = (compare(replace(alone, cards=cards, copies=copies)) for cards, copies in ((4, 1), (4, 4), (1, 1)))
+    assert copied.ours == pytest.approx(4 * one.ours) and copied.exact == pytest.approx(4 * one.exact)
+    assert one.ours < spread.ours < copied.ours and spread.exact == pytest.approx(one.exact)
+
+
+def test_of_a_set_share_nothing_is_estimated() -> None:
+    taken = compare(point_of({**RIG, "source_path": "x#sweep0622/a"}))
+    assert taken.exact == taken.ours
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ def test_measured_memory(case: dict[str, Any]) -> None:
         measured=case["expected_gib"] * GIB,
         scenario=scenario(case["scenario"]),
         cards=case["cards"],
+        copies=case.get("copies", 1),
         outside=case.get("outside_gib", 0.0) * GIB,
         file_bits=case.get("file_bits"),
     )
