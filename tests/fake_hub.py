@@ -64,6 +64,7 @@ class FakeHub(ThreadingHTTPServer):
         self.sent = 0
         self.ranges = True
         self.status: int | None = None  # what it answers to everything
+        self.store: str | None = None  # address of another server that large files are taken from
 
     @property
     def address(self) -> str:
@@ -121,6 +122,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.refuse(401, "GatedRepo", f"Access to model {name} is restricted.")
         elif path not in repo.files:
             self.refuse(404, "EntryNotFound", "Entry not found")
+        elif self.server.store and path.endswith(("safetensors", "gguf")):
+            self.answer(302, b"", {"Location": self.server.store + self.path, "X-Repo-Commit": repo.commit})
         else:
             tag = hashlib.sha1(repo.files[path].head).hexdigest()
             self.serve(repo.files[path], {"X-Repo-Commit": repo.commit, "ETag": f'"{tag}"', "Accept-Ranges": "bytes"})

@@ -419,6 +419,15 @@ def test_a_token_is_nowhere_to_be_found(
     assert TOKEN not in repr(found) + caplog.text + out.out + out.err and TOKEN.encode() not in kept
 
 
+def test_large_files_lie_elsewhere_where_the_token_does_not_go(hub: FakeHub) -> None:
+    hub.repos["me/gated"] = repo = small()
+    with running() as store:
+        store.repos, hub.store = hub.repos, store.address
+        found = fetch("me/gated", TOKEN)
+        assert found.file_bytes == repo.files["model.safetensors"].size and set(hub.tokens) == {TOKEN}
+        assert store.asked and set(store.tokens) == {None}
+
+
 @pytest.mark.parametrize("status, word", [(403, "may not read"), (429, "wait"), (500, "error 500"), (503, "error 503")])
 def test_a_hub_that_refuses(hub: FakeHub, status: int, word: str) -> None:
     hub.status = status
