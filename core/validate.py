@@ -124,7 +124,7 @@ def _errors_of(number: int, row: Mapping[str, Any], prediction: Prediction) -> l
         "source": row.get("source") or "not stated",
         "model": scenario.model,
         "device": scenario.system.device,
-        "device_class": _device_class(scenario.system.device),
+        "device_class": device_class(scenario.system.device),
         "runtime": scenario.runtime,
         "quant": scenario.deployment.quant or "default",
         "arrival": scenario.workload.arrival,
@@ -142,7 +142,7 @@ def _errors_of(number: int, row: Mapping[str, Any], prediction: Prediction) -> l
 
 
 @functools.lru_cache(maxsize=4096)
-def _device_class(device_id: str) -> str:
+def device_class(device_id: str) -> str:
     """Apple, CPU, consumer … : the class in which devices behave alike."""
     found = devices()[device_id]
     vendor = "" if found.device_class in ("cpu", "apple", "npu", "embedded") else f"{found.vendor} "
