@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_hub import FakeHub, FakeRepo, plain, repo_of, running, unquantised
+from fake_hub import FakeHub, FakeRepo, plain, repo_of, unquantised
 from gguf_files import gguf_of
 from typer.testing import CliRunner
 
@@ -18,17 +16,6 @@ from core.model_facts import facts
 
 SMALL = "Qwen/Qwen2.5-0.5B-Instruct"
 CONFIG = models()[SMALL].config
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHub]:
-    for name in ("HF_TOKEN", "ROOFCAST_OFFLINE", "HF_HUB_OFFLINE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "none"))
-    monkeypatch.setenv("ROOFCAST_HOME", str(tmp_path / "home"))
-    with running() as server:
-        monkeypatch.setenv("HF_ENDPOINT", server.address)
-        yield server
 
 
 def said(*words: str) -> str:
