@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import struct
 from pathlib import Path
@@ -131,6 +132,7 @@ def test_llama_cpps_own_package_agrees(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- families
 
 
+@functools.cache
 def families() -> dict[str, str]:
     """One catalog model for each model type that llama.cpp has."""
     found: dict[str, str] = {}
