@@ -151,7 +151,7 @@ class Scores:
         return self.rows(sql.BASELINE, name=name, **choice.bound())[0]
 
     def groups(self, choice: Choice) -> list[Row]:
-        """One line per held-out group: group, n, covered (rows inside p10–p90), median, bias, width."""
+        """One line per held-out group: group, n (rows with an interval), covered (of them inside), median, bias, width."""
         return self.rows(sql.GROUPS, **choice.bound())
 
     def worst_slices(self, choice: Choice, n: int = 10, least: int = 20) -> list[Row]:

@@ -134,8 +134,9 @@ SELECT $name AS name, count(*) AS n, median(wrong) AS median, avg(wrong) AS mean
 FROM wrong WHERE isfinite(wrong)
 """
 
+# Rows without an interval neither hold nor miss.
 GROUPS = """
-SELECT held_out AS "group", count(*) AS n, sum(CAST(inside AS INTEGER)) AS covered, median(ape) AS median,
+SELECT held_out AS "group", count(inside) AS n, sum(CAST(inside AS INTEGER)) AS covered, median(ape) AS median,
   median(log_ratio) AS bias, median(width) AS width
 FROM chosen($split, $filters) GROUP BY held_out ORDER BY n DESC, held_out
 """
