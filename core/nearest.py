@@ -15,6 +15,7 @@ from core.estimate import estimate
 from core.quantity import value
 from core.scenario import Scenario
 from core.setting import settle
+from core.sweep import answer
 from core.units import show
 from core.weights import weight_table
 
@@ -49,7 +50,7 @@ def _tried(scenario: Scenario, knobs: dict[str, Any], change: str, *, whole: boo
     except RoofcastError:
         return None
     good = found.feasibility == "in_vram" if whole else found.runs
-    return Nearest(change, knobs, changed, found) if good else None
+    return Nearest(change, knobs, changed, answer(changed)) if good else None  # the speeds that people see after a click
 
 
 def _first(options: Iterable[Nearest | None]) -> Iterator[Nearest]:
