@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from core.catalog.quants import quants
 from core.errors import HubError
@@ -31,12 +31,13 @@ MAX_SHARDS, AT_ONCE = 2000, 8
 _SPLIT = re.compile(r"-(\d{5})-of-(\d{5})(?=\.gguf$)", re.IGNORECASE)
 
 
-def fetch(text: str, token: str | None = None, *, local: bool = True, no_network: bool = False) -> HubModel:
+def fetch(text: str, token: str | Literal[False] | None = None, *, local: bool = True, no_network: bool = False) -> HubModel:
     """The model that an id, a link or a path means, kept under ROOFCAST_HOME for `core.catalog.models` to find.
 
-    `token` is a Hub token; without one HF_TOKEN, or the login of huggingface_hub. `local=False` refuses paths of this
-    machine. Only headers are fetched. A commit that is already here asks nothing; `no_network`, ROOFCAST_OFFLINE and
-    HF_HUB_OFFLINE never do. Raises HubError, one sentence each, and ScenarioError for a config that is incomplete.
+    `token` is a Hub token; without one HF_TOKEN, or the login of huggingface_hub; False is none at all, for whoever may
+    not read what this machine's owner may. `local=False` refuses paths of this machine. Only headers are fetched. A commit
+    that is already here asks nothing; `no_network`, ROOFCAST_OFFLINE and HF_HUB_OFFLINE never do.
+    Raises HubError, one sentence each, and ScenarioError for a config that is incomplete.
     """
     target = parse(text, local=local)
     if target.path is not None:
@@ -51,7 +52,7 @@ def fetch(text: str, token: str | None = None, *, local: bool = True, no_network
         if held is not None and target.revision and held.revision.startswith(target.revision):
             return held
         try:
-            repo = Repo(target.repo, target.revision, (token or "").strip() or None)
+            repo = Repo(target.repo, target.revision, (token.strip() or None) if isinstance(token, str) else token)
         except HubError as error:
             if held is not None and str(error) == no_answer():
                 return held.model_copy(update={"notes": (*held.notes, "the Hub did not answer: this is as last fetched")})

@@ -13,7 +13,7 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from core.errors import HubError
@@ -28,10 +28,10 @@ FIRST_CHUNK, LARGEST_CHUNK = 2**18, 2**23
 class Repo:
     """One repository at one commit. Raises HubError where the Hub has it not, or does not answer."""
 
-    def __init__(self, name: str, revision: str | None, token: str | None) -> None:
+    def __init__(self, name: str, revision: str | None, token: str | Literal[False] | None) -> None:
         from huggingface_hub import HfApi
 
-        if token is not None and not re.fullmatch(r"[\x21-\x7e]+", token):
+        if isinstance(token, str) and not re.fullmatch(r"[\x21-\x7e]+", token):
             raise HubError("The token holds spaces or characters that no token of the Hub has; copy it again.")
         self.name, self.wanted = name, revision or "main"
         self._api = HfApi(endpoint=endpoint(), token=token)

@@ -43,6 +43,18 @@ def facts(
     return _of_hub(held, changes)
 
 
+def known(name: str) -> dict[str, Any]:
+    """The facts of a model that is here already, as `facts` gives them; nothing asks the network.
+
+    Raises CatalogError for a name that is neither the catalog's nor fetched, ScenarioError for fields that cannot be set.
+    """
+    from core.hub_store import find_named
+
+    base, changes = split_changes(name.strip())
+    held = find_named(base) if base not in models() and (is_hub_name(base) or is_repo(base)) else None
+    return _of_hub(held, changes) if held is not None else _of_catalog(name.strip(), [])
+
+
 def _of_the_hub(name: str) -> bool:
     return is_link(name) or is_path(name) or is_hub_name(name) or is_repo(name.partition(":")[0]) or name.lower().endswith(".gguf")
 

@@ -31,6 +31,8 @@ def test_gated_missing_and_private(hub: FakeHub, monkeypatch: pytest.MonkeyPatch
     refused("me/gated/x.gguf", "no file 'x.gguf'", token=TOKEN)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     assert fetch("me/private").revision == private.commit and hub.tokens[-1] == TOKEN
+    refused("me/private", "no model 'me/private'", token=False)
+    assert hub.tokens[-1] is None, "a visitor reads nothing with the token of the machine's owner"
 
 
 def test_a_token_is_nowhere_to_be_found(
