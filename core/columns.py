@@ -216,10 +216,11 @@ def _flags(setting: Setting) -> dict[str, float]:
 
 
 def _degrees(setting: Setting) -> dict[str, Quantity]:
-    return {
+    found = {
         name: (user if getattr(setting.scenario.deployment, name) else constant)(title, amount, "")
         for name, (title, amount) in degrees(setting).items()
     }
+    return {**found, "mlp_tp": found["tp"]}  # core.placement lays the feed-forward part out over more ranks than attention
 
 
 # ---------------------------------------------------------------- plain numbers and arrays

@@ -62,6 +62,7 @@ class Fit:
     slots: Any  # sequences the engine provides for
     slot_context: Any  # tokens each of them may have
     kv_needed: Any
+    batch: Any  # sequences of the load that hold cache at once
     pool: Any  # room for cache
     activations: Any
     fixed: tuple[Part, ...]
@@ -278,7 +279,7 @@ def fit(plan: Plan, c: Columns) -> Fit:
     lost = () if isinstance(c.pooled, float) and c.pooled else (Part("fragmentation", fragments),)
     parts = (Part("weights", weights), Part("KV cache", kv_here), *fixed, *lost)
     return Fit(
-        weights=weights, kv_sequence=kv_sequence, slots=slots, slot_context=slot_context, kv_needed=kv_here, pool=pool,
+        weights=weights, kv_sequence=kv_sequence, slots=slots, slot_context=slot_context, kv_needed=kv_here, batch=batch, pool=pool,
         activations=activations, fixed=fixed, needed=needed, taken=taken, peak=peak, limit=limit, headroom=headroom,
         host_layers=away, host_experts=experts_away, gpu_layers=gpu_layers, experts_on_cpu=on_cpu,
         host_needed=host_needed, host_limit=host_limit, host_parts=host_parts, parts=parts, batch_cap=room,

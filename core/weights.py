@@ -215,6 +215,13 @@ def _conditions(ir: ModelIR) -> Callable[[str, int, int], bool]:
     return holds
 
 
+def stored_tensors(ir: ModelIR, scheme: QuantScheme) -> tuple[tuple[str, int], ...]:
+    """Format and exact bytes of each tensor of `ir`, in its order."""
+    if scheme.id == ir.stored_as:  # what the published file's header says goes before what the scheme would make
+        return ir.stored
+    return tuple((name, tensor_bytes(tensor, name)) for tensor, name in zip(ir.tensors, tensor_formats(ir, scheme), strict=True))
+
+
 class _Same:
     """A model as a cache key: the same object, not an equal one (an IR holds a mapping and has no hash)."""
 
@@ -233,11 +240,7 @@ class _Same:
 @functools.lru_cache(maxsize=256)
 def _table(key: _Same, scheme: str) -> WeightTable:
     ir, found = key.ir, quant(scheme)
-    # What the published file's header says goes before what the scheme would make.
-    exact = found.id == ir.stored_as
-    stored = ir.stored if exact else tuple(
-        (name, tensor_bytes(tensor, name)) for tensor, name in zip(ir.tensors, tensor_formats(ir, found), strict=True)
-    )
+    exact, stored = found.id == ir.stored_as, stored_tensors(ir, found)
     merged: dict[tuple[str | None, str, str, str, str], list[tuple[Tensor, int]]] = {}
     for tensor, (name, size) in zip(ir.tensors, stored, strict=True):
         merged.setdefault((tensor.block, tensor.group, tensor.role, tensor.shard, name), []).append((tensor, size))
