@@ -6,12 +6,13 @@ import functools
 from collections import Counter
 from typing import Any
 
-from core.catalog import hardware, models, quants, runtimes
+from core.catalog import hardware, instances, models, quants, runtimes
 from core.errors import RoofcastError, ScenarioError
 from core.scenario import MAX_TOKENS, from_flat
 
 AUTO = "auto"
 CUSTOM = "Your own"
+NONE = "none"
 
 # Formats that only a fork of llama.cpp reads.
 _FORK_ONLY = "ik-llama-blocks"
@@ -26,6 +27,17 @@ def model_names() -> list[str]:
     """Every model of the catalog in alphabetical order, without its organisation where that is clear."""
     short = Counter(_short(name) for name in models.models())
     return sorted((_short(name) if short[_short(name)] == 1 else name for name in models.models()), key=str.lower)
+
+
+def model_options(linked: str | None = None) -> list[str]:
+    """`model_names`, and before them a model that a link names beside the catalog: fetched, or with fields set by hand."""
+    if linked is None or linked in model_names():
+        return model_names()
+    try:
+        name = _listed_model(linked)
+    except RoofcastError:
+        return model_names()
+    return model_names() if name in model_names() else [name, *model_names()]
 
 
 def _short(name: str) -> str:
@@ -69,6 +81,18 @@ def profile_knobs(name: str) -> dict[str, Any]:
     """The knobs that a shipped machine sets."""
     profile = hardware.system(name)
     return {"device": hardware.device(profile.device).name, "count": profile.count, "ram_gb": profile.ram_gb}
+
+
+def instance_names() -> list[str]:
+    """The cloud instances that can be estimated, after "none"."""
+    return [NONE, *(row.label for row in instances.instances() if not row.unsupported)]
+
+
+def instance_knobs(name: str) -> dict[str, Any]:
+    """The knobs that a cloud instance sets; None where nothing is known, which leaves them to the default."""
+    rented = instances.usable(name)
+    found = {"device": hardware.device(str(rented.device)).name, "count": rented.count}
+    return {**found, "ram_gb": rented.ram_gb, "usd_per_h": rented.usd_per_h}
 
 
 def runtime_names() -> list[str]:
@@ -132,6 +156,8 @@ def exact(knob: str, text: str, runtime: str = RUNTIME) -> Any:
         return AUTO if text == AUTO else hardware.device(text, "cpu" if knob == "cpu" else None).name
     if knob == "profile":
         return CUSTOM if text == CUSTOM else hardware.system(text).name
+    if knob == "instance":
+        return NONE if text == NONE else instances.usable(text).label
     if knob == "runtime":
         return runtimes.runtime(text).name
     entry = runtimes.runtime(runtime)

@@ -188,6 +188,17 @@ def hardware(text: Text = "", json: Json = False) -> None:
 
 
 @app.command()
+def instances(text: Text = "", json: Json = False) -> None:
+    """Lists and searches cloud instances: devices, RAM, price, region and date; why some cannot be estimated yet."""
+    from core import cli_lists
+    from core.catalog.instances import problems
+
+    for problem in problems():
+        typer.echo(f"roofcast: {problem}", err=True)
+    _listed(cli_lists.instances(text), text, "cloud instance", json)
+
+
+@app.command()
 def runtimes(text: Text = "", json: Json = False) -> None:
     """Lists and searches the runtimes."""
     from core import cli_lists

@@ -148,6 +148,29 @@ def systems(text: str) -> list[Entry]:
     ]
 
 
+def instances(text: str) -> list[Entry]:
+    from core.catalog import hardware
+    from core.catalog.instances import search_instances
+
+    found = [(row, hardware.device(row.device).name if row.device else None) for row in search_instances(text)]
+    return [
+        Entry(
+            {
+                "Instance": row.label,
+                "Provider": row.provider,
+                "Devices": f"{row.count or '<1'} × {name}" if name else "—",
+                "vCPU": str(row.vcpus or "—"),
+                "RAM (GB)": _or_dash(row.ram_gb, 4),
+                "$/h": "—" if row.usd_per_h is None else f"{row.usd_per_h:.2f}",
+                "Price": row.price_is if row.usd_per_h is not None else "unknown",
+                "Estimate": "not supported yet" if row.unsupported else "yes",
+            },
+            {**row.model_dump(exclude={"label"}), "name": row.label, "device_name": name},
+        )
+        for row, name in found
+    ]
+
+
 def runtimes(text: str) -> list[Entry]:
     from core.catalog.runtimes import search_runtimes
 

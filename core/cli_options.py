@@ -46,6 +46,7 @@ OPTIONS = (
     _o("device", "--gpu --device -g", str, MACHINE, 'The device ("RTX 4090", "M4 Max"). Without it --cpu or --system.'),
     _o("count", "--count -n", int, MACHINE, "How many of them. (default: 1)"),
     _o("profile", "--system", str, MACHINE, "A shipped machine, such as dual-4090-epyc (see roofcast hardware)."),
+    _o("instance", "--instance", str, MACHINE, "A cloud instance, such as p4d.24xlarge (see roofcast instances)."),
     _o("cpu", "--cpu", str, MACHINE, "The host's CPU; alone, a run without GPU."),
     _o("ram_gb", "--ram", float, MACHINE, "Host memory in GB; on a Mac its unified memory."),
     _o("ram_bandwidth_gb_s", "--ram-bandwidth", float, MACHINE, "Bandwidth of host memory in GB/s."),
@@ -160,10 +161,25 @@ def _machine(given: dict[str, Any]) -> None:
         given.setdefault("count", profile.count)
         if found.unified or found.kind == "cpu":
             given.setdefault("ram_gb", profile.ram_gb)
+    elif "instance" in given:
+        _instance(given)
     elif "device" not in given:
         if "cpu" not in given:
-            raise ScenarioError('Say which machine with --gpu, --cpu or --system, as in --gpu "RTX 4090".')
+            raise ScenarioError('Say which machine with --gpu, --cpu or --system (or a cloud --instance), as in --gpu "RTX 4090".')
         given["device"] = given.pop("cpu")
+
+
+def _instance(given: dict[str, Any]) -> None:
+    """Device and count of a cloud instance; its price and RAM are looked up where the scenario does not say others."""
+    from core.catalog import hardware
+    from core.catalog.instances import usable
+
+    rented = usable(given["instance"])
+    given["instance"] = rented.label
+    own = {"device": hardware.device(str(rented.device)).name, "count": rented.count}
+    for knob, amount in own.items():
+        if given.setdefault(knob, amount) != amount:
+            raise ScenarioError(f"{rented.type} has {own['count']} × {own['device']}; leave out either --instance or {_FLAG[knob]}.")
 
 
 def _context(given: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from core.catalog import hardware, links
+from core.catalog import hardware, instances, links
 from core.catalog.assumptions import assume, runtimes_named
 from core.catalog.files import source
 from core.catalog.hardware import Device
@@ -207,7 +207,10 @@ def host_of(setting: Setting, c: Columns, facts: dict[str, Any]) -> None:
     profile = hardware.system(system.profile) if system.profile else None
     datacenter = device.device_class == "datacenter"
     guess = source("general-knowledge-physics", note="typical of such machines; say yours", guess=True)
-    if system.ram_gb:
+    rented = instances.instance(system.instance).fact("ram_gb") if system.instance else None
+    if rented is not None and (system.ram_gb is None or system.ram_gb * GIB == rented.value):
+        c.host_memory = rented
+    elif system.ram_gb:
         c.host_memory = user("host memory", system.ram_gb * GIB, "B")
     elif profile:
         c.host_memory = profile.fact("ram_gb")
@@ -245,7 +248,9 @@ def money_of(setting: Setting, c: Columns) -> None:
                     else source("general-knowledge-physics", guess=True, note="0.15 USD/kWh", low=0.05 / KWH, high=0.45 / KWH))  # fmt: skip
     c.life = said(costs, "life_years", "useful life", costs.life_years * 365.25 * 24 * 3600, "s")
     c.use = said(costs, "use", "share of its life in use", costs.use, "")
-    c.rental = None if costs.usd_per_h is None else user("rent", costs.usd_per_h / 3600, "USD/s")
+    c.rental = instances.paid_by(setting.scenario.system.instance, costs.usd_per_h)
+    if c.rental is None and costs.usd_per_h is not None:
+        c.rental = user("rent", costs.usd_per_h / 3600, "USD/s")
     price = device.fact("price_usd")
     if costs.purchase_usd is not None:
         c.price = user("purchase price", costs.purchase_usd, "USD")

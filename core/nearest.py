@@ -129,7 +129,7 @@ def _cards(scenario: Scenario) -> Iterator[Nearest | None]:
     for count in _CARDS:
         if scenario.system.count < count <= most:
             more = count - scenario.system.count
-            knobs = {"count": count, "profile": None, "tp": None, "pp": None, "dp": None, "ep": None}
+            knobs = {"count": count, "profile": None, "instance": None, "tp": None, "pp": None, "dp": None, "ep": None}
             yield _tried(
                 scenario, knobs, f"Add {'one' if more == 1 else more} {device.name}, {count} in all", whole=True
             )
@@ -193,7 +193,7 @@ def _larger_device(scenario: Scenario) -> Iterator[Nearest | None]:
         key=lambda d: (d.memory_gb or 0, d.cloud_usd_per_h is None and d.price_usd is None, -(d.launch_year or 0))
     )
     for device in listed[:24]:
-        knobs = {"device": device.name, "profile": None, "device_memory_gib": None, "device_bandwidth_gb_s": None}
+        knobs = {"device": device.name, "profile": None, "instance": None, "device_memory_gib": None, "device_bandwidth_gb_s": None}
         if own.unified or own.kind == "cpu":
             knobs["ram_gb"] = None
         yield _tried(scenario, knobs, f"Take {device.name} ({device.memory_gb:g} GB) instead", whole=True)

@@ -33,6 +33,7 @@ _optional = {
     "device_memory_gib": _amount,
     "device_bandwidth_gb_s": _amount,
     "profile": _text,
+    "instance": _text,
     "quant": _text,
     "kv_dtype": _text,
     "tp": _degree,

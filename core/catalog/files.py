@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import tomllib
 from pathlib import Path
 from typing import Any, TypeVar
 
+import platformdirs
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.errors import CatalogError
@@ -15,6 +17,13 @@ from core.quantity import Source
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 CATALOG = DATA / "catalog"
+
+
+def home() -> Path:
+    """The folder of everything that is a user's own: ROOFCAST_HOME, else the platform's place for data."""
+    set_by_hand = os.environ.get("ROOFCAST_HOME")
+    return Path(set_by_hand) if set_by_hand else Path(platformdirs.user_data_dir("roofcast", appauthor=False))
+
 
 Record = TypeVar("Record", bound=BaseModel)
 

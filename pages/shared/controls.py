@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from core import choices
-from core.choices import AUTO, CUSTOM
+from core.choices import AUTO, CUSTOM, NONE
 from core.errors import RoofcastError
 from core.scenario import Scenario, from_flat
 from pages.shared import knobs, paste
@@ -33,7 +33,7 @@ def scenario_controls() -> Scenario:
         _load(given)
         _advanced(given)
         given |= _linked()
-    return from_flat({key: item for key, item in given.items() if item not in (AUTO, CUSTOM)})
+    return from_flat({key: item for key, item in given.items() if item not in (AUTO, CUSTOM, NONE)})
 
 
 def show_notices() -> None:
@@ -84,6 +84,8 @@ def _exact_link(asked: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
             runtime = kept[key]
     if "profile" in kept and kept["profile"] != CUSTOM and "device" not in kept:
         kept |= {key: f"{item}" for key, item in choices.profile_knobs(kept["profile"]).items()} | kept
+    if "instance" in kept and kept["instance"] != NONE and "device" not in kept:
+        kept |= {key: f"{item}" for key, item in choices.instance_knobs(kept["instance"]).items() if item is not None} | kept
     return kept, notices
 
 
@@ -164,6 +166,14 @@ def _machine(given: dict[str, Any]) -> None:
         on_change=_profile_changed,
         help="A machine as shipped, with its CPU, RAM and links; or your own, put together below.",
     )
+    given["instance"] = _choose(
+        "Cloud instance",
+        choices.instance_names(),
+        NONE,
+        "instance",
+        on_change=_instance_changed,
+        help="A machine rented by the hour: sets device, count, RAM and price. `roofcast instances` lists prices, dates and regions.",
+    )
     left, right = st.columns([2.6, 1])
     with left:
         given["device"] = _choose(
@@ -175,17 +185,33 @@ def _machine(given: dict[str, Any]) -> None:
             help="Graphics card, accelerator or, for a run without one, a CPU. Type to search.",
         )
     with right:
-        _number(knobs.COUNT, given)
+        _number(knobs.COUNT, given, on_change=_not_rented)
     _number(knobs.RAM, given)
 
 
 def _profile_changed() -> None:
+    _not_rented()
     if st.session_state["profile"] != CUSTOM:
         apply(choices.profile_knobs(st.session_state["profile"]))
 
 
+def _instance_changed() -> None:
+    st.session_state["profile"] = CUSTOM
+    if st.session_state["instance"] == NONE:
+        apply({"usd_per_h": None, "ram_gb": None})
+    else:
+        apply(choices.instance_knobs(st.session_state["instance"]))
+
+
 def _device_changed() -> None:
     st.session_state["profile"] = CUSTOM
+    _not_rented()
+
+
+def _not_rented() -> None:
+    """A machine that is no longer the instance has neither its price nor its RAM."""
+    if st.session_state.get("instance", NONE) != NONE:
+        apply({"instance": NONE, "usd_per_h": None, "ram_gb": None})
 
 
 def _runtime(given: dict[str, Any]) -> None:

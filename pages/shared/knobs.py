@@ -184,7 +184,7 @@ COSTS = (
 )
 
 NUMBERS = {k.key: k for k in (COUNT, RAM, PROMPT, OUTPUT, USERS, RATE, *LAYOUT, *OFFLOAD, *CACHE, *MACHINE, *COSTS)}
-LISTS = ("model", "profile", "device", "runtime", "backend", "quant", "kv_dtype", "cpu", "split", "arrival")
+LISTS = ("model", "profile", "instance", "device", "runtime", "backend", "quant", "kv_dtype", "cpu", "split", "arrival")
 SWITCHES = ("flash_attention",)
 # What a measured run may state and the form does not ask.
 LINK_ONLY = ("runtime_version", "runtime_date", "threads", "cuda_graphs", "devices_per_node", "sp", "cp", "link", "mla_cache")
