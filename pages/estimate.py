@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import parse_qsl
+
 import streamlit as st
 
 from core.errors import RoofcastError
@@ -21,4 +23,8 @@ show_notices()
 st.html(words.SMALL_SCREEN)
 place = first_screen.draw(found)
 details.draw(found)
+st.page_link(
+    "model.py", label="Look inside the model, operation by operation", icon=":material/schema:",
+    query_params=dict(parse_qsl(scenario.to_query())) | {"model_view": "Step by step"},
+)  # fmt: skip
 evidence.badges(found, place)  # last: the answer need not wait for the runs

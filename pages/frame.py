@@ -11,6 +11,7 @@ apply_style()
 page = st.navigation(
     [
         st.Page("estimate.py", title="Your hardware", default=True),
+        st.Page("model.py", title="Model", url_path="model"),
         st.Page("validation.py", title="How wrong are we?", url_path="validation"),
     ],
     position="top",

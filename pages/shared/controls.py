@@ -10,6 +10,7 @@ import streamlit as st
 from core import choices
 from core.choices import AUTO, CUSTOM, NONE
 from core.errors import RoofcastError
+from core.inspect_model import model_options
 from core.scenario import Scenario, from_flat
 from pages.shared import knobs, paste
 from pages.shared.knobs import Knob
@@ -63,6 +64,11 @@ def _read_link() -> None:
         # Bound controls read the address when they are first drawn: correct it first, then start over.
         st.query_params.from_dict(kept)
         st.rerun()
+
+
+def read_again() -> None:
+    """Take the address anew when this form is drawn next: another page may lead back with an address of its own."""
+    st.session_state.pop("_link_notices", None)
 
 
 def _exact_link(asked: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
@@ -150,7 +156,7 @@ def _numbers(listed: Iterable[Knob], given: dict[str, Any]) -> None:
 def _model(given: dict[str, Any]) -> None:
     given["model"] = _choose(
         "Model",
-        choices.model_names(),
+        model_options(st.query_params.get("model")),
         choices.default_model(),
         "model",
         help="Type to search. Instruction-tuned and base versions of a model behave alike here.",

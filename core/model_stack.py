@@ -1,0 +1,143 @@
+"""A model's layers in words and in order: what each kind is made of, and the pattern in which the kinds follow each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.ir import Attention, Block, Mlp, ModelIR
+
+_ATTENTION = {
+    "full": "full attention",
+    "sliding": "sliding-window attention",
+    "chunked": "chunked attention",
+    "mla": "latent attention (MLA)",
+    "linear": "recurrent mixer",
+    "none": "no attention",
+}
+LONGEST_PATTERN = 12  # runs
+
+
+def kind_name(block: Block) -> str:
+    """A kind of layer in words."""
+    mlp = {"dense": "dense", "moe": "experts", "none": "no feed-forward"}[block.mlp.kind]
+    shared = ", shared cache" if block.attention.kv_shared else ""
+    return f"{_ATTENTION[block.attention.kind]}{shared} + {mlp}"
+
+
+def kind_names(model: ModelIR) -> dict[str, str]:
+    """The kinds of layers in words, by block; kinds that sound alike keep their block's name beside."""
+    names = {block.name: kind_name(block) for block in model.blocks}
+    twice = {name for name in names.values() if list(names.values()).count(name) > 1}
+    return {key: f"{name} ({key})" if name in twice else name for key, name in names.items()}
+
+
+def attention_words(attention: Attention) -> str:
+    """The geometry of an attention in a line."""
+    kind, said = attention.kind, _ATTENTION[attention.kind]
+    said = said[0].upper() + said[1:]
+    if kind == "none":
+        return said
+    if kind == "linear":
+        return f"{said}: {attention.heads:,} heads, a state of {attention.state_elements:,} elements a sequence"
+    if kind == "mla":
+        return f"{said}: {attention.heads} heads, latent of {attention.kv_lora_rank} + {attention.rope_head_dim}"
+    widths = f"{attention.head_dim}" if attention.head_dim == attention.v_head_dim else f"{attention.head_dim}/{attention.v_head_dim}"
+    window = f", window of {attention.window:,} tokens" if attention.window else ""
+    shared = ", reads an earlier layer's cache" if attention.kv_shared else ""
+    return f"{said}: {attention.heads} heads over {attention.kv_heads} KV heads of {widths}{window}{shared}"
+
+
+def mlp_words(mlp: Mlp) -> str:
+    """The geometry of a feed-forward part in a line."""
+    if mlp.kind == "none":
+        return "No feed-forward part"
+    gated = "gated, " if mlp.gated else ""
+    if mlp.kind == "dense":
+        return f"Feed-forward: {gated}{mlp.intermediate:,} wide"
+    shared = f", shared {mlp.shared_intermediate:,} wide" if mlp.shared_intermediate else ""
+    return f"{mlp.experts} experts, {mlp.top_k} a token: {gated}{mlp.intermediate:,} wide{shared}"
+
+
+def embedding_words(model: ModelIR) -> tuple[str, str]:
+    """What stands before and after the layers."""
+    table = f"{model.vocab:,} tokens × {model.hidden:,}"
+    return f"Embedding: {table}", f"Output head: {model.hidden:,} → {model.vocab:,}" + (
+        ", tied to the embedding" if model.tied_embeddings else ""
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Layers of one kind in a row. `times` counts them, `kind` is the block's name."""
+
+    kind: str
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A pattern of layers that repeats, from layer `first` to layer `last`."""
+
+    times: int
+    runs: tuple[Run, ...]
+    first: int
+    last: int
+
+
+def stack(model: ModelIR) -> list[Group]:
+    """The layers from first to last, folded where a pattern of kinds repeats."""
+    kinds = {layer: block.name for block in model.blocks for layer in block.layers}
+    runs: list[Run] = []
+    for layer in range(model.layers):
+        if runs and runs[-1].kind == kinds[layer]:
+            runs[-1] = Run(kinds[layer], runs[-1].times + 1)
+        else:
+            runs.append(Run(kinds[layer], 1))
+    found: list[Group] = []
+    at = first = 0
+    while at < len(runs):
+        length, times = _pattern(runs, at)
+        held = sum(run.times for run in runs[at : at + length]) * times
+        found.append(Group(times, tuple(runs[at : at + length]), first, first + held - 1))
+        at, first = at + length * times, first + held
+    return found
+
+
+def _pattern(runs: Sequence[Run], at: int) -> tuple[int, int]:
+    """Length and repetitions of the pattern that covers most runs from here; one run, once, where none repeats."""
+    best = (1, 1)
+    for length in range(1, min(LONGEST_PATTERN, (len(runs) - at) // 2) + 1):
+        times = 1
+        while runs[at + times * length : at + (times + 1) * length] == runs[at : at + length]:
+            times += 1
+        if times > 1 and length * times > best[0] * best[1]:
+            best = (length, times)
+    return best
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What the diagram says of one kind of layer."""
+
+    title: str
+    layers: int
+    attention: str
+    mlp: str
+    parameters: int  # of one layer
+
+
+def cards(model: ModelIR) -> dict[str, Card]:
+    """The kinds of layers, by block."""
+    sizes: dict[str, int] = {}
+    names = kind_names(model)
+    for tensor in model.tensors:
+        if tensor.block is not None and tensor.group != "mtp":
+            sizes[tensor.block] = sizes.get(tensor.block, 0) + tensor.elements
+    return {
+        block.name: Card(
+            names[block.name], len(block.layers), attention_words(block.attention), mlp_words(block.mlp),
+            sizes.get(block.name, 0) // max(len(block.layers), 1),
+        )
+        for block in model.blocks
+    }  # fmt: skip

@@ -1,0 +1,77 @@
+"""A scenario inside the model: each operation of a step by kind of layer, every number with the way it was made."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core import step_table
+from core.answer import Estimate
+from core.quantity import Quantity, value
+from core.step_table import Line, Table
+from core.units import show
+from core.words import answer_sentence
+from pages.shared import number
+from pages.shared.words import escape
+
+_UNITS = {"flop": "FLOP", "bytes": "B", "sent": "B", "time": "s"}
+_CSS = """
+<style>
+.st-key-ops { overflow-x: auto; gap: 0 !important; }
+[class*="st-key-oprow-"], [class*="st-key-opsum-"], .st-key-ophead { min-width: 800px;
+  gap: 0.6rem !important; padding: 0.16rem 0; align-items: center; }
+[class*="st-key-opsum-"] { border-top: 1px solid color-mix(in srgb, currentColor 22%, transparent); margin-top: 0.5rem; font-weight: 600; }
+[class*="st-key-opsum-"] button p { font-weight: 650; }
+[class*="st-key-line-op-"] { flex: 0 0 6.4rem !important; width: 6.4rem !important; align-items: flex-end; }
+[class*="st-key-line-op-"] button { justify-content: flex-end !important; }
+[class*="st-key-line-op-"] button p { white-space: nowrap; font-size: 0.9rem; }
+.op-head { display: flex; gap: 0.6rem; min-width: 800px; font-size: 0.82rem; opacity: 0.72; }
+.op-head span { flex: 0 0 6.4rem; text-align: right; }
+.op-head span:first-child { flex: 1 0 14rem; text-align: left; }
+.op-head span:last-child { flex: 0 0 13rem; text-align: left; }
+</style>
+"""
+
+
+def draw(estimate: Estimate) -> None:
+    """The table of the chosen phase, and both phases as CSV."""
+    st.markdown(escape(answer_sentence(estimate)))
+    left, right = st.columns([2, 1], vertical_alignment="bottom")
+    with left:
+        phase = st.segmented_control(
+            "Phase", list(step_table.PHASES), default="decode", required=True, format_func=step_table.PHASES.__getitem__,
+            key="step_phase", bind="query-params",
+        )  # fmt: skip
+    with right:
+        st.download_button(
+            "Both phases as CSV", step_table.table_csv(estimate), "roofcast-steps.csv", "text/csv", icon=":material/download:",
+            on_click="ignore", key="steps-csv", help="A line for each operation, and a total: the lines add up to it.",
+        )  # fmt: skip
+    table = step_table.step_table(estimate, phase or "decode")
+    st.caption(f"One {table.step} on one device (the slowest), all layers of a kind together. Click a number for its formula and sources.")
+    _table(table)
+
+
+def _table(table: Table) -> None:
+    heads = ("Operation", "FLOP", "Bytes moved", "Bytes sent", "Time", "Limited by")
+    st.html(_CSS)
+    with st.container(key="ops"):
+        st.html(f'<div class="op-head">{"".join(f"<span>{head}</span>" for head in heads)}</div>')
+        for at, section in enumerate(table.sections):
+            layers = f" · {section.layers} layers" if section.layers > 1 else ""
+            _row(section.sum, f"opsum-{at}", f"**{escape(section.name[0].upper())}{escape(section.name[1:])}**{layers}")
+            for index, line in enumerate(section.lines):
+                _row(line, f"oprow-{at}-{index}", f":gray[{escape(line.name)}]")
+        if table.learned is not None:
+            _row(table.learned, "opsum-learned", escape(table.learned.name))
+        _row(table.whole, "opsum-whole", f"**{table.whole.name}**")
+
+
+def _row(line: Line, key: str, title: str) -> None:
+    with st.container(key=key, horizontal=True, wrap=False, vertical_alignment="center"):
+        st.markdown(title, width="stretch")
+        for name, amount in line.numbers.items():
+            shown = line.seconds if name == "time" else float(value(amount))
+            some = isinstance(amount, Quantity) and shown != 0
+            number.line(amount if some else None, show(shown, _UNITS[name]) if some else "–", key=f"op-{key}-{name}")
+        share = f"{line.share:.1f} %" if line.share == line.share else ""
+        st.caption(f"{share} {line.bound}", width=208)
