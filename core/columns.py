@@ -131,6 +131,7 @@ def columns(setting: Setting) -> Columns:
         experts_on_cpu=user("layers with experts on CPU", float("nan") if deploy.experts_on_cpu is None else deploy.experts_on_cpu, ""),
         flash=said(deploy, "flash_attention", "flash attention", float(deploy.flash_attention), ""),
         **_degrees(setting),
+        mlp_tp=None,  # the feed-forward part is cut as attention; core.placement may cut it over more ranks
         # engine
         token_budget=knob("token budget", deploy.token_budget, "tok", "token_budget"),
         micro_batch=knob("micro-batch", deploy.micro_batch, "tok", "micro_batch"),
@@ -216,11 +217,10 @@ def _flags(setting: Setting) -> dict[str, float]:
 
 
 def _degrees(setting: Setting) -> dict[str, Quantity]:
-    found = {
+    return {
         name: (user if getattr(setting.scenario.deployment, name) else constant)(title, amount, "")
         for name, (title, amount) in degrees(setting).items()
     }
-    return {**found, "mlp_tp": found["tp"]}  # core.placement lays the feed-forward part out over more ranks than attention
 
 
 # ---------------------------------------------------------------- plain numbers and arrays

@@ -32,6 +32,7 @@ from core.quantity import Quantity, total, value
 from core.scenario import Scenario
 from core.serving import Served, _load, serve, solve_batch
 from core.setting import Setting, settle
+from core.stages import by_weight
 from core.units import GIB, MONTH_HOURS, show
 from core.verdict import feasible, saving, warn
 from core.weights import weight_table
@@ -230,13 +231,7 @@ def _even_split(answer: Estimate, moe: list[int], without: int) -> tuple[int, ..
     experts = table.where(group="experts") / max(len(moe), 1)
     rest = (table.where(group=("attention", "mlp", "shared_experts", "router", "norm"))) / answer.ir.layers
     weights = [rest + (experts if n in moe and n >= without else 0.0) for n in range(answer.ir.layers)]
-    split, held, target = [0], 0.0, sum(weights) / cards
-    for weight in weights:
-        if held + weight / 2 > target * len(split) and len(split) < cards:
-            split.append(0)
-        split[-1] += 1
-        held += weight
-    return tuple(split)
+    return by_weight(weights, cards)
 
 
 def shown(number: Any, unit: str | None = None) -> str:

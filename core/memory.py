@@ -210,6 +210,8 @@ def fit(plan: Plan, c: Columns) -> Fit:
     table = pick(c.host_embedding, nothing, nothing if plan.tied else plan.embedding_bytes)
     all_away = np.asarray(gpu_layers) <= 0
     head = pick(_scalar(all_away.astype(float)), nothing, plan.head_bytes)
+    if not plan.tied and np.any(all_away):  # a tied head is the table, which is counted below
+        goes.append(pick(_scalar(all_away.astype(float)), plan.head_bytes, nothing))
     weights = fullest_stage(layer_bytes=device_layers, layers=c.layers, stages=c.pp, head=head, embedding=table, named="weights")
     kv_sequence = fullest_share(amount=held_here(amount=per_sequence, elsewhere=away), layers=c.layers, stages=c.pp,
                                 named="KV cache of one sequence")  # fmt: skip

@@ -161,9 +161,10 @@ def make_plan(ir: ModelIR, c: Columns) -> Plan:
     def config(name: str, amount: float) -> Any:
         return leaf(name, float(amount), "", "model_config", model) if cited else float(amount)
 
+    mlp_ranks = c.tp if c.mlp_tp is None else c.mlp_tp
     # Without expert parallelism each data-parallel replica holds all experts, cut by its tensor ranks;
     # with it the experts are spread over the ranks of all replicas.
-    expert_ranks = np.where(np.asarray(value(c.ep)) > 1, value(c.tp) * value(c.dp), value(c.mlp_tp))
+    expert_ranks = np.where(np.asarray(value(c.ep)) > 1, value(c.tp) * value(c.dp), value(mlp_ranks))
     ranks: Any = leaf("ranks that share the experts", float(expert_ranks), "", "constant", source("nameplate")) if cited else expert_ranks
     no_window: Any = (
         leaf("no window", NO_WINDOW, "tok", "constant", source("nameplate", note="full attention: longer than any context"))
@@ -184,7 +185,7 @@ def make_plan(ir: ModelIR, c: Columns) -> Plan:
             cut = share if kind == "elements" else bytes_share
             for shard in ("heads", "columns", "vocab"):
                 if (whole := held(kind, group, shard)) is not None:
-                    parts.append(cut(whole=whole, parts=c.mlp_tp if shard == "columns" else c.tp))
+                    parts.append(cut(whole=whole, parts=mlp_ranks if shard == "columns" else c.tp))
             if (whole := held(kind, group, "kv_heads")) is not None:
                 copied = kv_elements_share if kind == "elements" else kv_weight_share
                 parts.append(copied(whole=whole, kv_heads=config("KV heads", kv), heads_per_rank=kv_rank))
