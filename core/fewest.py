@@ -1,0 +1,134 @@
+"""How few devices would do: the same question on more and more of them, through the same gate as the answer itself."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from core.catalog import hardware, runtimes
+from core.errors import RoofcastError
+from core.placement import Placement, placement
+from core.plan import NODE
+from core.scenario import Scenario
+from core.setting import settle
+from core.units import show
+from core.weights import weight_table
+from core.words import device_name, model_name
+
+_TIMES = (*range(1, 17), 18, 20, 24, 28, 32, 36, 40, 48, 56, 64, 72)
+_AT_HOME = 16  # cards that one looks for without a data centre
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One number of devices in one split: does it fit, and if not, why not."""
+
+    count: int
+    split: str
+    fits: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fewest:
+    """The fewest devices with which all lies in device memory, and what was tried on the way. `count` None: none found."""
+
+    count: int | None
+    found: Placement | None
+    tried: tuple[Tried, ...]
+    sentence: str
+
+
+@functools.lru_cache(maxsize=64)
+def minimum_devices(scenario: Scenario, mlp_tp: int | None = None) -> Fewest:
+    """The fewest devices on which the scenario lies in device memory, with the split's chosen degrees kept and the others free.
+
+    `mlp_tp` as in `placement`: with it the replicas that cut the feed-forward part together are as many as that takes.
+    Raises CatalogError for an unknown name, ScenarioError where runtime and quantisation do not go together.
+    """
+    setting = settle(scenario)
+    device = hardware.device(scenario.system.device)
+    deploy = scenario.deployment
+    if device.kind == "cpu" or device.unified:
+        return Fewest(None, None, (), f"{device.name} is not joined with others here: its memory is what there is.")
+    base = (deploy.tp or 1) * (deploy.pp or 1) * _replicas(scenario, mlp_tp) * (deploy.cp or 1)
+    most = 72 * base if device.device_class == "datacenter" else max(_AT_HOME, base)
+    weights = weight_table(setting.ir, setting.quant.id).bytes
+    whole: float | None = None  # memory of one device, known once one split was laid out
+    tried: list[Tried] = []
+    for count in (base * n for n in _TIMES if base * n <= min(most, 4096)):
+        if whole is not None and weights > count * whole:
+            continue
+        for knobs in _splits(scenario, count, mlp_tp):
+            try:
+                changed = scenario.with_(count=count, profile=None, gpu_layers=setting.ir.layers, experts_on_cpu=None, split=None, **knobs)
+                found = placement(changed, mlp_tp)
+            except RoofcastError as error:
+                tried.append(Tried(count, _words(knobs, mlp_tp), False, str(error)))
+                continue
+            whole = found.memory
+            tried.append(Tried(count, _words(knobs, mlp_tp), found.fits, "" if found.fits else _why(found)))
+            if found.fits:
+                return Fewest(count, found, tuple(tried), _sentence(found, tried, weights))
+    text = f"{model_name(setting.ir.id)} does not fit up to {most} {device_name(device.name)}"
+    last = next((t for t in reversed(tried) if t.why), None)
+    return Fewest(None, None, tuple(tried), f"{text}{': ' + last.why if last else '.'}")
+
+
+def _replicas(scenario: Scenario, mlp_tp: int | None) -> int:
+    """Data-parallel replicas: as chosen, else as many as the feed-forward part's ranks need."""
+    together = max(1, (mlp_tp or 1) // (scenario.deployment.tp or mlp_tp or 1))
+    return scenario.deployment.dp or together
+
+
+def _splits(scenario: Scenario, count: int, mlp_tp: int | None) -> Iterator[dict[str, int]]:
+    """The splits of so many devices that keep what was chosen: tensors cut as far as a node reaches first, stages after."""
+    deploy, runtime = scenario.deployment, runtimes.runtime(scenario.runtime)
+    dp = _replicas(scenario, mlp_tp)
+    free = count // (dp * (deploy.cp or 1))
+    node = min(free, scenario.system.devices_per_node or NODE)
+    if deploy.tp or mlp_tp:
+        degrees = [deploy.tp or mlp_tp or 1]
+    elif runtime.device_split == "tensor" and deploy.split != "layer":
+        degrees = [n for n in range(node, 0, -1) if free % n == 0]
+    else:
+        degrees = [1]
+    for tp in degrees:
+        pp = max(1, free // tp)
+        if tp * pp == free and pp == (deploy.pp or pp):
+            yield {"tp": tp, "pp": pp, "dp": dp}
+
+
+def _words(knobs: dict[str, int], mlp_tp: int | None) -> str:
+    """A split in words, as engines' flags say it."""
+    text = " × ".join(f"{name.upper()} {knobs[name]}" for name in ("tp", "pp", "dp") if knobs[name] > 1) or "one device"
+    return f"{text}, feed-forward TP {mlp_tp}" if mlp_tp and mlp_tp != knobs["tp"] else text
+
+
+def _why(found: Placement) -> str:
+    """What the fullest rank lacks."""
+    rank, reasons = found.fullest, found.reasons
+    if rank.room >= 0:
+        return reasons[0].text if reasons else "It does not fit whole."
+    largest = sorted(rank.parts.items(), key=lambda item: -item[1])[:2]
+    stage = f" of stage {rank.stage + 1}" if found.degrees["pp"] > 1 else ""
+    parts = " and ".join(f"{show(size, 'B')} {name}" for name, size in largest)
+    return f"a rank{stage} needs {show(rank.held, 'B')} of the {show(rank.limit, 'B')} it may take, {parts} among it."
+
+
+def _sentence(found: Placement, tried: list[Tried], weights: float) -> str:
+    count, name = len(found.ranks), device_name(found.device)
+    if count == 1:
+        return f"One {name} is enough."
+    before = next((t for t in reversed(tried) if not t.fits and t.count < count), None)
+    start = f"{count} {name} are the fewest"
+    if before is not None:
+        return f"{start}: with {before.count} ({before.split}) {_lower(before.why)}"
+    if weights > found.memory and not found.degrees["dp"] > 1:
+        return f"{start}: the weights alone take {show(weights, 'B')}, and one has {show(found.memory, 'B')}."
+    return f"{start} that the chosen split can run on, and each has {show(found.fullest.room, 'B')} to spare."
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
