@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
-from core.catalog import hardware, instances, models, quants, runtimes
+from core.catalog import hardware, instances, models, own_hardware, quants, runtimes
 from core.errors import RoofcastError, ScenarioError
 from core.scenario import MAX_TOKENS, from_flat
 
@@ -29,17 +30,6 @@ def model_names() -> list[str]:
     return sorted((_short(name) if short[_short(name)] == 1 else name for name in models.models()), key=str.lower)
 
 
-def model_options(linked: str | None = None) -> list[str]:
-    """`model_names`, and before them a model that a link names beside the catalog: fetched, or with fields set by hand."""
-    if linked is None or linked in model_names():
-        return model_names()
-    try:
-        name = _listed_model(linked)
-    except RoofcastError:
-        return model_names()
-    return model_names() if name in model_names() else [name, *model_names()]
-
-
 def _short(name: str) -> str:
     return name.rsplit("/", 1)[-1]
 
@@ -54,8 +44,22 @@ def default_model() -> str:
     return _listed_model(MODEL)
 
 
+def device_names(others: Iterable[str | None] = ()) -> list[str]:
+    """What a list of devices offers: `others` (of this session, or from a link), the user's stored ones, then the catalog."""
+    shipped = _shipped_devices()
+    first = [name for name in others if name and "?" in name] + [device.id for device in own_hardware.saved().values()]
+    return [*dict.fromkeys(name for name in first if _is_device(name)), *shipped]
+
+
+def _is_device(name: str) -> bool:
+    try:
+        return hardware.device(name).id == name
+    except RoofcastError:
+        return False
+
+
 @functools.cache
-def device_names() -> list[str]:
+def _shipped_devices() -> list[str]:
     """Every device of the catalog: GPUs and their like first, newest first, then CPUs."""
     listed = sorted(hardware.devices().values(), key=lambda d: (d.kind == "cpu", -(d.launch_year or 0), d.name))
     return [d.name for d in listed]
@@ -153,7 +157,7 @@ def exact(knob: str, text: str, runtime: str = RUNTIME) -> Any:
     if knob == "model":
         return _listed_model(text)
     if knob in ("device", "cpu"):
-        return AUTO if text == AUTO else hardware.device(text, "cpu" if knob == "cpu" else None).name
+        return AUTO if text == AUTO else own_hardware.listed(hardware.device(text, "cpu" if knob == "cpu" else None))
     if knob == "profile":
         return CUSTOM if text == CUSTOM else hardware.system(text).name
     if knob == "instance":

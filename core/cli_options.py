@@ -147,10 +147,11 @@ def _with_flags(sentence: str) -> str:
 def _machine(given: dict[str, Any]) -> None:
     """Names the devices exactly; takes them from a shipped machine, or the CPU for a run without GPU."""
     from core.catalog import hardware
+    from core.catalog.own_hardware import listed
 
     for knob, kind in (("device", None), ("cpu", "cpu")):
         if knob in given:
-            given[knob] = hardware.device(given[knob], kind).name  # type: ignore[arg-type]
+            given[knob] = listed(hardware.device(given[knob], kind))  # type: ignore[arg-type]
     if "profile" in given:
         profile = hardware.system(given["profile"])
         given["profile"] = profile.id

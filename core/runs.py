@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from core.catalog.hardware import Device, devices
+from core.catalog.hardware import Device, device
 from core.catalog.models import ir
 from core.catalog.runtimes import Runtime, runtime, version_number
 from core.errors import RunError, ScenarioError
@@ -172,10 +172,10 @@ def _device(cell: _Cells) -> tuple[Device, int]:
     if gpu and count == 0:
         raise RunError(f"gpu_count is 0, but the run names the GPU '{gpu}'; give their number, or leave gpu_name empty.")
     if gpu:
-        return devices()[find_device(gpu).id], count or 1
+        return device(find_device(gpu).id), count or 1
     if not cpu:
         raise RunError("The run names neither a GPU nor a CPU; give gpu_name or cpu_name.")
-    return devices()[find_device(cpu, "cpu").id], 1
+    return device(find_device(cpu, "cpu").id, "cpu"), 1
 
 
 def _host(cell: _Cells, device: Device) -> str | None:
@@ -398,7 +398,7 @@ def _layout(cell: _Cells, hints: Hints, knobs: dict[str, Any], engine: Runtime, 
 
 def _holds(model: str, quant: str | None, device_id: str, cards: int) -> bool:
     """Whether so many cards hold a mixture's weights; dense models and unknown cards are taken as held."""
-    geometry, card = ir(model), devices()[device_id]
+    geometry, card = ir(model), device(device_id)
     if card.memory_gb is None or all(block.mlp.kind != "moe" for block in geometry.blocks):
         return True
     need = weight_table(geometry, quant).bytes if quant else geometry.parameters * 2.0
@@ -408,7 +408,7 @@ def _holds(model: str, quant: str | None, device_id: str, cards: int) -> bool:
 @functools.lru_cache(maxsize=4096)
 def _smallest_fit(model: str, quant: str | None, device_id: str, count: int) -> int:
     """The smallest legal tensor-parallel degree whose cards hold the weights with room for a cache."""
-    geometry, card_record = ir(model), devices()[device_id]
+    geometry, card_record = ir(model), device(device_id)
     if card_record.memory_gb is None:
         return count
     card = card_record.usable_memory().value

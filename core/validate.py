@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.catalog.hardware import devices
+from core.catalog.hardware import device
 from core.predict import Prediction, predict_rows, read_table
 from core.runs import METRIC_COLUMNS
 
@@ -144,7 +144,7 @@ def _errors_of(number: int, row: Mapping[str, Any], prediction: Prediction) -> l
 @functools.lru_cache(maxsize=4096)
 def device_class(device_id: str) -> str:
     """Apple, CPU, consumer … : the class in which devices behave alike."""
-    found = devices()[device_id]
+    found = device(device_id)
     vendor = "" if found.device_class in ("cpu", "apple", "npu", "embedded") else f"{found.vendor} "
     return f"{vendor}{found.device_class}"
 

@@ -12,7 +12,7 @@ from core.choices import AUTO, CUSTOM, NONE
 from core.errors import RoofcastError
 from core.inspect_model import model_options
 from core.scenario import Scenario, from_flat
-from pages.shared import knobs, paste
+from pages.shared import knobs, own_devices, paste
 from pages.shared.knobs import Knob
 from pages.shared.words import ABOUT, escape
 
@@ -184,7 +184,7 @@ def _machine(given: dict[str, Any]) -> None:
     with left:
         given["device"] = _choose(
             "Device",
-            choices.device_names(),
+            choices.device_names([st.session_state.get("device", st.query_params.get("device")), *own_devices.of_session()]),
             choices.default_device(),
             "device",
             on_change=_device_changed,
