@@ -27,4 +27,7 @@ st.page_link(
     "model.py", label="Look inside the model, operation by operation", icon=":material/schema:",
     query_params=dict(parse_qsl(scenario.to_query())) | {"model_view": "Step by step"},
 )  # fmt: skip
+st.page_link(
+    "placement.py", label="Which device holds what", icon=":material/grid_view:", query_params=dict(parse_qsl(scenario.to_query()))
+)
 evidence.badges(found, place)  # last: the answer need not wait for the runs

@@ -12,6 +12,7 @@ page = st.navigation(
     [
         st.Page("estimate.py", title="Your hardware", default=True),
         st.Page("model.py", title="Model", url_path="model"),
+        st.Page("placement.py", title="Placement", url_path="placement"),
         st.Page("validation.py", title="How wrong are we?", url_path="validation"),
     ],
     position="top",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core import choices
 from core.choices import AUTO, CUSTOM, NONE
@@ -20,8 +22,11 @@ ARRIVALS = {"closed": "Users at once", "open": "Requests/s", "static": "One batc
 SPLITS = {AUTO: "auto", "layer": "by layer", "tensor": "within layers"}
 
 
-def scenario_controls() -> Scenario:
-    """Draw the form and return its scenario. Raises RoofcastError for a combination that cannot be asked."""
+def scenario_controls(layout: DeltaGenerator | None = None) -> Scenario:
+    """Draw the form and return its scenario; the degrees of parallelism go into `layout` where it is given.
+
+    Raises RoofcastError for a combination that cannot be asked.
+    """
     _read_link()
     given: dict[str, Any] = {}
     with st.sidebar:
@@ -32,7 +37,7 @@ def scenario_controls() -> Scenario:
         _machine(given)
         _runtime(given)
         _load(given)
-        _advanced(given)
+        _advanced(given, layout)
         given |= _linked()
     return from_flat({key: item for key, item in given.items() if item not in (AUTO, CUSTOM, NONE)})
 
@@ -75,7 +80,7 @@ def _exact_link(asked: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     kept: dict[str, str] = {}
     notices: list[str] = []
     runtime = choices.RUNTIME
-    known = {*knobs.LISTS, *knobs.SWITCHES, *knobs.NUMBERS, *knobs.LINK_ONLY, knobs.VIEW}
+    known = {*knobs.LISTS, *knobs.SWITCHES, *knobs.NUMBERS, *knobs.LINK_ONLY, *knobs.ELSEWHERE}
     for key in sorted(asked, key=lambda k: k != "runtime"):
         text = asked[key]
         if key not in known:
@@ -96,7 +101,7 @@ def _exact_link(asked: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
 
 
 def _exact(key: str, text: str, runtime: str) -> str:
-    if key == knobs.VIEW:
+    if key in knobs.ELSEWHERE:
         return text
     if key == "arrival":
         found = {name: title for name, title in ARRIVALS.items() if text in (name, title)}
@@ -267,7 +272,7 @@ def _load(given: dict[str, Any]) -> None:
         _number(knobs.USERS, given)
 
 
-def _advanced(given: dict[str, Any]) -> None:
+def _advanced(given: dict[str, Any], layout: DeltaGenerator | None) -> None:
     with st.expander("Cache and batching"):
         given["kv_dtype"] = _choose(
             "KV cache type",
@@ -300,7 +305,9 @@ def _advanced(given: dict[str, Any]) -> None:
             bind="query-params",
             help="Whole layers on each device, or every layer cut over all of them.",
         )
-        _numbers((*knobs.LAYOUT, *knobs.OFFLOAD), given)
+        with layout or nullcontext():
+            _numbers(knobs.LAYOUT, given)
+        _numbers(knobs.OFFLOAD, given)
     with st.expander("What I know of my machine"):
         given["cpu"] = _choose("CPU", choices.cpu_names(), AUTO, "cpu", help="Computes what stays in host memory.")
         _numbers(knobs.MACHINE, given)

@@ -27,6 +27,17 @@ _CSS = """
 [class*="st-key-inputs"] { gap: 0.35rem !important; }
 [class*="st-key-near-run-"] [data-testid="stVerticalBlock"] { gap: 0.35rem; }
 [data-testid="stCode"] pre, [data-testid="stCode"] code { font-size: 0.86rem; }
+.rank-grid section { margin-bottom: 1rem; }
+.rank-grid h4 { font-size: 0.95rem; margin: 0 0 0.45rem; padding: 0; }
+.rank-grid small { font-weight: 400; opacity: 0.7; font-size: 0.86rem; }
+.rank-grid .ranks { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 9.6rem), 1fr)); gap: 0.5rem; }
+.rank-grid .rank { display: flex; flex-direction: column; gap: 0.12rem; padding: 0.5rem 0.6rem; border-radius: 6px; font-size: 0.8rem;
+  border: 1px solid color-mix(in srgb, currentColor 22%, transparent); font-variant-numeric: tabular-nums; }
+.rank-grid .rank em { font-style: normal; font-weight: 600; }
+.rank-grid .fill { display: block; height: 6px; border-radius: 3px; overflow: hidden;
+  background: color-mix(in srgb, currentColor 14%, transparent); }
+.rank-grid .fill i { display: block; height: 100%; background: #0072B2; }
+.rank-grid .fill i.over { background: #D55E00; }
 .small-screen { display: none; opacity: 0.7; font-size: 0.86rem; }
 @media (max-width: 640px) {
   .small-screen { display: block; }

@@ -1,0 +1,30 @@
+"""Placement: which device holds which layers, shards, experts and cache, and how few devices would do."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.errors import RoofcastError
+from core.placement import placement
+from pages.shared import placement_parts
+from pages.shared.controls import scenario_controls, show_notices
+from pages.shared.words import SMALL_SCREEN, escape
+
+head = st.container(key="answer", gap="small")
+layout = st.grid(min_column_width=138, gap="small")
+try:
+    scenario = scenario_controls(layout)
+    apart = placement_parts.apart(layout)
+    found = placement(scenario, apart)
+except RoofcastError as error:
+    with head:
+        st.title("This cannot be laid out", anchor=False)
+        show_notices()
+        st.info(escape(str(error)))
+    st.stop()
+
+with head:
+    show_notices()
+    st.html(SMALL_SCREEN)
+    placement_parts.answer(found)
+placement_parts.draw(found, apart)

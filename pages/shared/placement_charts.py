@@ -1,0 +1,43 @@
+"""The bars of the placement page."""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+
+from pages.shared.charts import LIMIT, Rows
+
+
+def rank_bars(rows: Rows, *, names: list[str], limit: float, limit_text: str, scale: float, key: str) -> None:
+    """One stacked bar a device (or for devices that are alike), with the limit as a line through all. GiB."""
+    data = pd.DataFrame(rows)
+    order = list(dict.fromkeys(data["rank"]))
+    here = [name for name in names if name in set(data["part"])]
+    x = alt.X("start:Q", title="GiB", scale=alt.Scale(domain=[0, scale], nice=False), axis=alt.Axis(tickCount=6, grid=False))
+    bars = (
+        alt.Chart(data)
+        .mark_bar(cornerRadius=1)
+        .encode(
+            x=x,
+            x2="end:Q",
+            y=alt.Y("rank:N", title=None, sort=order, axis=alt.Axis(ticks=False, domain=False, labelLimit=140)),
+            color=alt.Color(
+                "part:N",
+                scale=alt.Scale(domain=names),
+                legend=alt.Legend(orient="bottom", columns=2, labelLimit=260, symbolType="square", values=here, title=None),
+            ),
+            opacity=alt.condition(alt.datum.part == names[-1], alt.value(0.3), alt.value(1)),
+            tooltip=[
+                alt.Tooltip("rank:N", title="Device"),
+                alt.Tooltip("part:N", title="Part"),
+                alt.Tooltip("GiB:Q", format=".2f"),
+            ],
+        )
+    )
+    line = pd.DataFrame({"limit": [limit], "text": [limit_text]})
+    rule = alt.Chart(line).mark_rule(color=LIMIT, strokeWidth=2.5).encode(x="limit:Q", tooltip=alt.Tooltip("text:N", title="Each device"))
+    text = alt.Chart(line).mark_text(color=LIMIT, align="right", dx=-4, dy=-8, baseline="bottom", fontWeight=600, fontSize=12)
+    text = text.encode(x="limit:Q", y=alt.value(0), text="text:N")
+    chart = alt.layer(bars, rule, text).properties(height=alt.Step(30), padding={"top": 26, "left": 5, "right": 5, "bottom": 5})
+    st.altair_chart(chart, width="stretch", key=key, alt=f"Memory of each device; {limit_text}")

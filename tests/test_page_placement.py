@@ -1,0 +1,99 @@
+"""The placement page without a browser: it opens for one device and for many, and says what cannot be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+from test_pages import notices
+
+FRAME = str(Path(__file__).resolve().parents[1] / "pages" / "frame.py")
+
+
+def opened(**query: str) -> AppTest:
+    page = AppTest.from_file(FRAME, default_timeout=60)
+    page.switch_page("placement.py")
+    for key, text in query.items():
+        page.query_params[key] = text
+    page.run()
+    assert not page.exception
+    return page
+
+
+def title(page: AppTest) -> str:
+    return page.title[0].value.replace("\\", "")
+
+
+def words(page: AppTest) -> str:
+    return " ".join(item.value for item in [*page.markdown, *page.caption]).replace("\\", "")
+
+
+def grid(page: AppTest) -> str:
+    return " ".join(item.proto.body for item in page.get("html"))
+
+
+def test_one_card() -> None:
+    page = opened()
+    assert title(page).startswith("Llama-3.1-8B-Instruct on 1 RTX 4090: it holds ")
+    assert "One RTX 4090 is enough" in words(page) and "GPU 0" in grid(page) and "GPU 1" not in grid(page)
+    assert not notices(page)
+
+
+def test_degrees_are_chosen_on_the_page() -> None:
+    page = opened(model="Llama-3.3-70B-Instruct", device="h100-sxm5-80gb", count="8", runtime="vLLM", quant="BF16")
+    assert "heads 0–7 of 64" in grid(page)
+    page.number_input("pp").set_value(2).run()
+    page.number_input("tp").set_value(4).run()
+    assert not page.exception
+    assert "heads 0–15 of 64" in grid(page) and "Stage 2" in grid(page) and "40 layers: 40–79" in grid(page)
+
+
+def test_attention_and_feed_forward_apart() -> None:
+    page = opened(
+        model="Llama-3.3-70B-Instruct", device="h100-sxm5-80gb", count="8", runtime="SGLang", quant="FP8", tp="4", dp="2", mlp_tp="8"
+    )
+    assert page.number_input("mlp_tp").value == 8
+    assert "the feed-forward part cut in 8" in words(page) and "speed estimate does not know it" in words(page)
+    assert "heads 0–15 of 64" in grid(page) and "feed-forward 0–3,583 of 28,672" in grid(page)
+    page.number_input("mlp_tp").set_value(6).run()
+    assert title(page) == "This cannot be laid out" and "attention's 4 times a divisor" in notices(page)
+    page.number_input("mlp_tp").set_value(4).run()
+    assert "Replica 2" in grid(page)
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ({"model": "DeepSeek-R1", "device": "h200-sxm-141gb", "count": "8", "runtime": "SGLang", "quant": "FP8", "tp": "1", "dp": "8", "ep": "8"}, "experts 224–255 of 256"),
+        ({"model": "DeepSeek-R1", "device": "h100-sxm5-80gb", "count": "16", "runtime": "vLLM", "quant": "FP8"}, "KV latent whole"),
+        ({"model": "Llama-3.3-70B-Instruct", "device": "GeForce RTX 3090", "ram_gb": "64"}, "44 layers: 36–79"),
+        ({"model": "Llama-3.1-8B-Instruct", "device": "h100-sxm5-80gb", "count": "128", "runtime": "vLLM", "tp": "1", "dp": "128"}, "Replica 1"),
+        ({"device": "Apple M3 Max (40-core GPU)"}, "GPU 0"),
+        ({"device": "Ryzen 9 7950X"}, "GPU 0"),
+    ],
+    ids=["experts", "stages", "offload", "many", "unified", "cpu"],
+)  # fmt: skip
+def test_every_kind_of_machine(query: dict[str, str], said: str) -> None:
+    page = opened(**query)
+    assert said in grid(page)
+
+
+def test_what_does_not_fit_shows_what_would() -> None:
+    page = opened(model="Llama-3.3-70B-Instruct", device="h100-sxm5-80gb", runtime="vLLM", quant="BF16")
+    assert "more than it may take" in title(page)
+    page.button("fewest-show").click().run()
+    assert not page.exception
+    assert "on 2 H100" in title(page) and page.number_input("count").value == 2
+
+
+def test_a_bad_split_and_a_bad_link_get_a_sentence() -> None:
+    page = opened(model="Llama-3.3-70B-Instruct", device="h100-sxm5-80gb", count="8", runtime="vLLM", tp="3")
+    assert "must divide the 64 attention heads" in notices(page)
+    assert title(opened(mlp_tp="abc")).startswith("Llama-3.1-8B")
+
+
+def test_the_answer_leads_here() -> None:
+    page = AppTest.from_file(FRAME, default_timeout=60).run()
+    links = [item.proto.label for item in page.get("page_link")]
+    assert "Which device holds what" in links
