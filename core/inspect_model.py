@@ -97,13 +97,15 @@ def published_check(found: Inspected) -> tuple[str, str]:
     ours, module = found.ir.parameters, found.ir.mtp_parameters
     if said in (ours, ours + module):
         beside = f", with the prediction module's {module:,}" if module and said == ours + module else ""
-        return "exact", f"Equals the published total{beside}."
+        return "exact", f"Equals the published total of {said:,}{beside}."
     nearest = min((ours, ours + module), key=lambda amount: abs(amount - said))
-    gap = f"The published total is {said:,}: {abs(said - nearest):,} {'more' if said > nearest else 'fewer'} ({said / nearest - 1:+.2%})"
+    part = abs(said / nearest - 1)
+    share = f"{part:.2%}" if part >= 1e-4 else "less than 0.01%"
+    gap = f"The published total is {said:,}: {abs(said - nearest):,} {'more' if said > nearest else 'fewer'} ({share})"
     covers = found.facts.get("published_covers")
     if covers and covers != "weights":
         return "explained", f"{gap}, for it counts {covers}."
-    if found.ir.native_quant and abs(said / nearest - 1) < 1e-3:
+    if found.ir.native_quant and part < 1e-3:
         return "explained", f"{gap}. Totals of quantised checkpoints count scales among the parameters, which is of this size."
     return "differs", f"{gap}. Nothing at hand explains it."
 
@@ -111,8 +113,8 @@ def published_check(found: Inspected) -> tuple[str, str]:
 def headline(found: Inspected) -> str:
     """The model in a sentence."""
     model = found.ir
-    active = f", of which {short(model.active_parameters)} work on each token" if model.active_parameters < model.parameters else ""
-    return f"{model.id} has {short(model.parameters)} parameters in {model.layers} layers{active}"
+    active = f", {short(model.active_parameters)} of them active for a token," if model.active_parameters < model.parameters else ""
+    return f"{model.id} has {short(model.parameters)} parameters{active} in {model.layers} layers"
 
 
 def context(model: ModelIR) -> Quantity:

@@ -39,13 +39,14 @@ def _figures(found: Inspected) -> list[tuple[str, str]]:
 
 def _kinds(left: Inspected, right: Inspected) -> list[Row]:
     """Kinds of layers that either has: how many, and what each is made of."""
-    told = [
-        {card.title: f"{len(block.layers)} × {card.attention}; {card.mlp}"
-         for block, card in zip(found.ir.blocks, cards(found.ir).values(), strict=True)}
-        for found in (left, right)
-    ]  # fmt: skip
-    names = list(dict.fromkeys([*told[0], *told[1]]))
-    return [_row("Layers", name, told[0].get(name, "–"), told[1].get(name, "–")) for name in names]
+    told = [{card.title: card for card in cards(found.ir).values()} for found in (left, right)]
+    rows = []
+    for title in dict.fromkeys([*told[0], *told[1]]):
+        one, other = (side.get(title) for side in told)
+        for what, field in (("layers", "layers"), ("attention", "attention"), ("feed-forward", "mlp")):
+            a, b = ("–" if card is None else str(getattr(card, field)) for card in (one, other))
+            rows += [_row("Layers", f"{title}: {what}", a, b)] if (a or b) and (what == "layers" or (one and other)) else []
+    return rows
 
 
 def _field(found: Inspected, name: str) -> str:

@@ -13,16 +13,16 @@ _ATTENTION = {
     "chunked": "chunked attention",
     "mla": "latent attention (MLA)",
     "linear": "recurrent mixer",
-    "none": "no attention",
 }
 LONGEST_PATTERN = 12  # runs
 
 
 def kind_name(block: Block) -> str:
     """A kind of layer in words."""
-    mlp = {"dense": "dense", "moe": "experts", "none": "no feed-forward"}[block.mlp.kind]
+    mlp = {"dense": "feed-forward", "moe": "experts", "none": ""}[block.mlp.kind]
+    mixer = "" if block.attention.kind == "none" else _ATTENTION[block.attention.kind]
     shared = ", shared cache" if block.attention.kv_shared else ""
-    return f"{_ATTENTION[block.attention.kind]}{shared} + {mlp}"
+    return " + ".join(part for part in (f"{mixer}{shared}", mlp) if part) or "empty layer"
 
 
 def kind_names(model: ModelIR) -> dict[str, str]:
@@ -33,11 +33,11 @@ def kind_names(model: ModelIR) -> dict[str, str]:
 
 
 def attention_words(attention: Attention) -> str:
-    """The geometry of an attention in a line."""
-    kind, said = attention.kind, _ATTENTION[attention.kind]
-    said = said[0].upper() + said[1:]
+    """The geometry of an attention in a line; "" where a layer has none."""
+    kind = attention.kind
     if kind == "none":
-        return said
+        return ""
+    said = _ATTENTION[kind][0].upper() + _ATTENTION[kind][1:]
     if kind == "linear":
         return f"{said}: {attention.heads:,} heads, a state of {attention.state_elements:,} elements a sequence"
     if kind == "mla":
@@ -49,9 +49,9 @@ def attention_words(attention: Attention) -> str:
 
 
 def mlp_words(mlp: Mlp) -> str:
-    """The geometry of a feed-forward part in a line."""
+    """The geometry of a feed-forward part in a line; "" where a layer has none."""
     if mlp.kind == "none":
-        return "No feed-forward part"
+        return ""
     gated = "gated, " if mlp.gated else ""
     if mlp.kind == "dense":
         return f"Feed-forward: {gated}{mlp.intermediate:,} wide"

@@ -43,7 +43,8 @@ def _header(choice: Choice) -> None:
     per_token, size, longest = cache_per_token(model, choice.kv), weights(model, choice.quant), context(model)
     with st.grid(min_column_width=138, gap="medium"):
         number.tile("Parameters", total, short(float(value(total))), key="parameters", note=f"{model.parameters:,}")
-        number.tile("Active for a token", active, short(float(value(active))), key="active", note=f"{model.active_parameters:,}")
+        if model.active_parameters < model.parameters:
+            number.tile("Active for a token", active, short(float(value(active))), key="active", note=f"{model.active_parameters:,}")
         number.tile("Longest context", longest, f"{model.max_context:,}", key="context", note="tokens")
         number.tile("KV cache a token", per_token, show(float(value(per_token)), "B"), key="kv", note=f"as {choice.kv}, all layers")
         number.tile("Weights", size, show(float(value(size)), "B"), key="weights", note=f"as {choice.quant}")

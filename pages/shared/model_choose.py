@@ -38,7 +38,7 @@ def choose(fixed: tuple[str, str] | None) -> Choice:
         _pick("Model", choices.model_names(), None, "model", "Type to search the catalog.")
         _fetch_form(asked)
         raise
-    left, middle, right = st.columns([4, 2, 2], vertical_alignment="bottom")
+    left, middle, right = st.columns([4, 2, 2], vertical_alignment="bottom") if fixed is None else (st.container(),) * 3
     with left:
         _pick("Model", model_options(name), name, "model", "Type to search the catalog. Others come from the Hub, below.")
     found = inspect_model(name)

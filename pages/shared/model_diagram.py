@@ -68,8 +68,8 @@ def _times(times: int) -> str:
 
 
 def _card(card: Card, colour: str) -> str:
+    parts = "".join(f'<div class="stack-part">{escape(part)}</div>' for part in (card.attention, card.mlp) if part)
     return (
         f'<div class="stack-card" style="--kind:{colour}"><p><b>{escape(card.title[0].upper() + card.title[1:])}</b><br>'
-        f'<span class="stack-dim">{card.layers} of them, {short(card.parameters)} parameters each</span></p>'
-        f'<div class="stack-part">{escape(card.attention)}</div><div class="stack-part">{escape(card.mlp)}</div></div>'
+        f'<span class="stack-dim">{card.layers} of them, {short(card.parameters)} parameters each</span></p>{parts}</div>'
     )

@@ -37,9 +37,9 @@ def tensors(choice: Choice) -> None:
         "Name": st.column_config.TextColumn(width="large"),
     }
     order = ["Group", "Parameters", "GiB", "Share (%)", "Tensors", "Bytes"]
-    st.dataframe(pd.DataFrame(model_tensors.group_rows(rows)), hide_index=True, column_config=config, column_order=order)
+    st.dataframe(pd.DataFrame(model_tensors.group_rows(rows)), hide_index=True, column_config=config, column_order=order, placeholder="")
     listed = ["Name", "Shape", "Count", "Format", "Bytes", "Share (%)", "Parameters", "Group", "Kind of layer"]
-    st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=config, column_order=listed, height=460)
+    st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=config, column_order=listed, height=460, placeholder="")
     st.download_button(
         "Tensors as CSV", model_tensors.tensors_csv(choice.found.ir, choice.quant), "roofcast-tensors.csv", "text/csv",
         icon=":material/download:", on_click="ignore", key="tensors-csv",
@@ -72,9 +72,11 @@ def cache(choice: Choice) -> None:
         "Holds": st.column_config.TextColumn("A layer holds of a token", width="medium"),
     }
     st.markdown(f"**Which layers hold what, at {tokens:,} tokens**")
-    st.dataframe(pd.DataFrame(model_cache.kind_rows(model, choice.kv, tokens)), hide_index=True, column_config=config)
+    st.dataframe(pd.DataFrame(model_cache.kind_rows(model, choice.kv, tokens)), hide_index=True, column_config=config, placeholder="")
     with st.expander("Layer by layer"):
-        st.dataframe(pd.DataFrame(model_cache.held_rows(model, choice.kv, tokens)), hide_index=True, column_config=config, height=420)
+        st.dataframe(
+            pd.DataFrame(model_cache.held_rows(model, choice.kv, tokens)), hide_index=True, column_config=config, height=420, placeholder=""
+        )
 
 
 def _growth(rows: list[dict[str, Any]]) -> None:
@@ -85,11 +87,11 @@ def _growth(rows: list[dict[str, Any]]) -> None:
         .mark_bar()
         .encode(
             x=alt.X("label:N", sort=order, title="context, tokens", axis=alt.Axis(labelAngle=0, labelOverlap=True)),
-            y=alt.Y("GiB:Q", title="GiB for one sequence", axis=alt.Axis(tickCount=5)),
+            y=alt.Y("GiB:Q", title="GiB a sequence", axis=alt.Axis(tickCount=5)),
             color=alt.Color("kind:N", sort=None, title=None, legend=alt.Legend(orient="bottom", columns=1, labelLimit=340)),
             tooltip=[alt.Tooltip("context:Q", format=","), alt.Tooltip("kind:N"), alt.Tooltip("GiB:Q", format=".3f")],
         )
-        .properties(height=260)
+        .properties(height=330)
     )
     st.markdown("**The cache as the context grows**")
     st.altair_chart(chart, width="stretch", key="cache-growth", alt="Bytes of one sequence's cache against its context, by kind of layer")
@@ -150,10 +152,10 @@ def compare(choice: Choice) -> None:
     if shown.empty:
         st.caption("The two are alike in everything that is known of them.")
         return
-    marked = shown.style.apply(_mark, axis=1)
+    marked = shown if only else shown.style.apply(_mark, axis=1)
     names = {"Left": choice.found.facts["id"], "Right": other.facts["id"]}
     st.dataframe(
-        marked, hide_index=True, column_order=("Part", "What", "Left", "Right"),
+        marked, hide_index=True, height="content", column_order=("Part", "What", "Left", "Right"),
         column_config={side: st.column_config.TextColumn(name, width="large") for side, name in names.items()},
     )  # fmt: skip
 

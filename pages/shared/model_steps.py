@@ -17,17 +17,19 @@ _UNITS = {"flop": "FLOP", "bytes": "B", "sent": "B", "time": "s"}
 _CSS = """
 <style>
 .st-key-ops { overflow-x: auto; gap: 0 !important; }
-[class*="st-key-oprow-"], [class*="st-key-opsum-"], .st-key-ophead { min-width: 800px;
-  gap: 0.6rem !important; padding: 0.16rem 0; align-items: center; }
-[class*="st-key-opsum-"] { border-top: 1px solid color-mix(in srgb, currentColor 22%, transparent); margin-top: 0.5rem; font-weight: 600; }
+[class*="st-key-oprow-"], [class*="st-key-opsum-"] { min-width: 790px; gap: 0.6rem !important; align-items: center; }
+[class*="st-key-oprow-"] p, [class*="st-key-opsum-"] p { font-size: 0.9rem; line-height: 1.35; }
+[class*="st-key-opsum-"] { border-top: 1px solid color-mix(in srgb, currentColor 22%, transparent); margin-top: 0.55rem;
+  padding-top: 0.3rem; }
 [class*="st-key-opsum-"] button p { font-weight: 650; }
-[class*="st-key-line-op-"] { flex: 0 0 6.4rem !important; width: 6.4rem !important; align-items: flex-end; }
-[class*="st-key-line-op-"] button { justify-content: flex-end !important; }
-[class*="st-key-line-op-"] button p { white-space: nowrap; font-size: 0.9rem; }
-.op-head { display: flex; gap: 0.6rem; min-width: 800px; font-size: 0.82rem; opacity: 0.72; }
-.op-head span { flex: 0 0 6.4rem; text-align: right; }
-.op-head span:first-child { flex: 1 0 14rem; text-align: left; }
-.op-head span:last-child { flex: 0 0 13rem; text-align: left; }
+[class*="st-key-oprow-"] > [data-testid="stLayoutWrapper"], [class*="st-key-opsum-"] > [data-testid="stLayoutWrapper"] {
+  flex: 0 0 6rem; width: 6rem; }
+[class*="st-key-line-op-"] { align-items: flex-end; }
+[class*="st-key-line-op-"] button p { white-space: nowrap; }
+.op-head { display: flex; gap: 0.6rem; min-width: 790px; font-size: 0.82rem; opacity: 0.72; }
+.op-head span { flex: 0 0 6rem; text-align: right; }
+.op-head span:first-child { flex: 1 1 0; text-align: left; }
+.op-head span:last-child { flex: 0 0 15rem; text-align: left; }
 </style>
 """
 
@@ -60,7 +62,7 @@ def _table(table: Table) -> None:
             layers = f" · {section.layers} layers" if section.layers > 1 else ""
             _row(section.sum, f"opsum-{at}", f"**{escape(section.name[0].upper())}{escape(section.name[1:])}**{layers}")
             for index, line in enumerate(section.lines):
-                _row(line, f"oprow-{at}-{index}", f":gray[{escape(line.name)}]")
+                _row(line, f"oprow-{at}-{index}", escape(line.name))
         if table.learned is not None:
             _row(table.learned, "opsum-learned", escape(table.learned.name))
         _row(table.whole, "opsum-whole", f"**{table.whole.name}**")
@@ -72,6 +74,9 @@ def _row(line: Line, key: str, title: str) -> None:
         for name, amount in line.numbers.items():
             shown = line.seconds if name == "time" else float(value(amount))
             some = isinstance(amount, Quantity) and shown != 0
-            number.line(amount if some else None, show(shown, _UNITS[name]) if some else "–", key=f"op-{key}-{name}")
+            if some:
+                number.line(amount, show(shown, _UNITS[name]), key=f"op-{key}-{name}")
+            else:
+                st.markdown(":gray[–]", width=96, text_alignment="right")
         share = f"{line.share:.1f} %" if line.share == line.share else ""
-        st.caption(f"{share} {line.bound}", width=208)
+        st.caption(f"{share} {line.bound}", width=240)
