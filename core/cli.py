@@ -275,6 +275,7 @@ def validate(
     runs: Annotated[Path | None, typer.Option("--runs", help="With --analytic: a CSV file of measured runs, plain or gzipped.")] = None,
     analytic: Annotated[bool, typer.Option("--analytic", help="Judge the analytic estimate, uncorrected, on --runs.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Fit and score everything again first (minutes).")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Fit one fold of every split again: is it what is shipped? (Minutes.)")] = False,
     accept: Annotated[bool, typer.Option("--accept", help="Take the present errors as those that later ones must not exceed.")] = False,
     json: Json = False,
     html: Annotated[Path | None, typer.Option("--html", help="Write the report to this file, one page that needs no network.")] = None,
@@ -282,10 +283,13 @@ def validate(
 ) -> None:
     """Shows how far predictions of runs that the fit had not seen lie from what was measured.
 
-    Exits with 1 where an error got worse than was accepted by more than chance.
+    Exits with 1 where an error got worse than was accepted by more than chance, or with --check where the runs make another fit.
     """
     if analytic:
         _validate_analytic(runs, json, markdown)
+        return
+    if check:
+        _check_fit()
         return
     from core.cli_scores import show_scores
     from core.cli_show import working
@@ -320,6 +324,19 @@ def validate(
     elif not html:
         show_scores(report, markdown=markdown)
     if any(line["broken"] for line in report["thresholds"]):
+        raise typer.Exit(1)
+
+
+def _check_fit() -> None:
+    from core.cli_show import working
+    from core.fit_check import refit_first_folds
+
+    with working("Fitting a fold of every split"):
+        found = refit_first_folds(tell=lambda _: None)
+    for one in found:
+        said = "" if one.same else "  differs: make the fit again with `roofcast validate --full`"
+        typer.echo(f"{one.split:<14} {one.lines:>6,} lines moved by {one.median:.2%} (median), {one.p90:.2%} (90th percentile){said}")
+    if not all(one.same for one in found):
         raise typer.Exit(1)
 
 
