@@ -59,6 +59,8 @@ def minimum_devices(scenario: Scenario, mlp_tp: int | None = None) -> Fewest:
     tried: list[Tried] = []
     for count in (base * n for n in _TIMES if base * n <= min(most, 4096)):
         if whole is not None and weights > count * whole:
+            lack = f"The weights alone take {show(weights, 'B')}, and all have {show(count * whole, 'B')}."
+            tried.append(Tried(count, "any split", False, lack))
             continue
         for knobs in _splits(scenario, count, mlp_tp):
             try:
@@ -70,10 +72,10 @@ def minimum_devices(scenario: Scenario, mlp_tp: int | None = None) -> Fewest:
             whole = found.memory
             tried.append(Tried(count, _words(knobs, mlp_tp), found.fits, "" if found.fits else _why(found)))
             if found.fits:
-                return Fewest(count, found, tuple(tried), _sentence(found, tried, weights))
+                return Fewest(count, found, tuple(tried), _sentence(found, tried))
     text = f"{model_name(setting.ir.id)} does not fit up to {most} {device_name(device.name)}"
     last = next((t for t in reversed(tried) if t.why), None)
-    return Fewest(None, None, tuple(tried), f"{text}{': ' + last.why if last else '.'}")
+    return Fewest(None, None, tuple(tried), f"{text}{': ' + _lower(last.why) if last else '.'}")
 
 
 def _replicas(scenario: Scenario, mlp_tp: int | None) -> int:
@@ -114,19 +116,17 @@ def _why(found: Placement) -> str:
     largest = sorted(rank.parts.items(), key=lambda item: -item[1])[:2]
     stage = f" of stage {rank.stage + 1}" if found.degrees["pp"] > 1 else ""
     parts = " and ".join(f"{show(size, 'B')} {name}" for name, size in largest)
-    return f"a rank{stage} needs {show(rank.held, 'B')} of the {show(rank.limit, 'B')} it may take, {parts} among it."
+    return f"A rank{stage} needs {show(rank.held, 'B')} and may take {show(rank.limit, 'B')}; {parts} are the most of it."
 
 
-def _sentence(found: Placement, tried: list[Tried], weights: float) -> str:
+def _sentence(found: Placement, tried: list[Tried]) -> str:
     count, name = len(found.ranks), device_name(found.device)
     if count == 1:
         return f"One {name} is enough."
     before = next((t for t in reversed(tried) if not t.fits and t.count < count), None)
     start = f"{count} {name} are the fewest"
     if before is not None:
-        return f"{start}: with {before.count} ({before.split}) {_lower(before.why)}"
-    if weights > found.memory and not found.degrees["dp"] > 1:
-        return f"{start}: the weights alone take {show(weights, 'B')}, and one has {show(found.memory, 'B')}."
+        return f"{start}. With {before.count} ({before.split}): {_lower(before.why)}"
     return f"{start} that the chosen split can run on, and each has {show(found.fullest.room, 'B')} to spare."
 
 

@@ -52,11 +52,15 @@ class Span:
     whole: int
     copies: int = 1
 
-    def __str__(self) -> str:
+    @property
+    def piece(self) -> str:
+        """The piece without its whole: "16–31", "all 64"."""
         if self.high - self.low >= self.whole:
             return f"all {self.whole:,}"
-        place = f"{self.low:,}" if self.high - self.low == 1 else f"{self.low:,}–{self.high - 1:,}"
-        return f"{place} of {self.whole:,}"
+        return f"{self.low:,}" if self.high - self.low == 1 else f"{self.low:,}–{self.high - 1:,}"
+
+    def __str__(self) -> str:
+        return self.piece if self.high - self.low >= self.whole else f"{self.piece} of {self.whole:,}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from core.placement import CACHE, WEIGHTS, Placement, Rank, Shard
+from core.catalog.hardware import device
+from core.placement import CACHE, WEIGHTS, Placement, Rank, Shard, Span
 from core.units import GIB, show
 from core.words import device_name, model_name
 
@@ -23,6 +24,7 @@ BARS = {
 }
 BUFFERS, SET_ASIDE = "buffers and context", "set aside by the engine"
 BAR_NAMES = (*dict.fromkeys(BARS.values()), BUFFERS, SET_ASIDE)
+COLOURS = (*dict.fromkeys(BARS.values()), "", SET_ASIDE, BUFFERS)  # by the theme's order of colours, but for the limit's
 MOST_BARS = 16  # beyond, ranks of a stage share a bar
 MOST_CELLS = 64  # beyond, the first replica stands for all
 
@@ -41,11 +43,15 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A row of the grid: the devices of one pipeline stage of one replica."""
+    """A section of the grid: the devices of one pipeline stage of one replica, or of several stages of one device each."""
 
     title: str
     about: str
     cells: tuple[Cell, ...]
+
+
+def _named(found: Placement, rank: Rank) -> str:
+    return f"{'CPU' if device(found.device).kind == 'cpu' else 'GPU'} {rank.device}"
 
 
 def _plural(count: int, word: str) -> str:
@@ -55,7 +61,7 @@ def _plural(count: int, word: str) -> str:
 def sentence(found: Placement) -> str:
     """The placement in one sentence."""
     rank, count = found.fullest, len(found.ranks)
-    what = f"{model_name(found.ir.id)} on {count} {device_name(found.device)}"
+    what = f"{model_name(found.ir.id)} on {'one' if count == 1 else count} {device_name(found.device)}"
     if rank.room < 0:
         return f"{what}: the fullest rank needs {show(rank.held, 'B')}, {show(-rank.room, 'B')} more than it may take."
     each = "it holds" if count == 1 else "each holds" if len({r.held for r in found.ranks}) == 1 else "the fullest holds"
@@ -112,7 +118,7 @@ def bar_rows(found: Placement) -> list[Row]:
 
 def _drawn(found: Placement) -> list[tuple[str, Rank]]:
     if len(found.ranks) <= MOST_BARS:
-        return [(f"GPU {rank.device}", rank) for rank in found.ranks]
+        return [(_named(found, rank), rank) for rank in found.ranks]
     first = [rank for rank in found.ranks if rank.replica == rank.tensor == rank.context == 0]
     alike = len(found.ranks) // len(first)
     return [(f"stage {rank.stage + 1}, {alike} GPUs" if len(first) > 1 else f"each of {alike} GPUs", rank) for rank in first]
@@ -131,36 +137,41 @@ def in_gib(size: float) -> float:
 
 
 def grid(found: Placement) -> list[Stage]:
-    """Devices by replica and stage; the first replica alone where all would be too many."""
-    replicas = 1 if len(found.ranks) > MOST_CELLS else found.degrees["dp"]
-    stages = []
-    for replica in range(replicas):
-        for stage in range(found.degrees["pp"]):
-            ranks = [rank for rank in found.ranks if (rank.replica, rank.stage) == (replica, stage)]
-            names = [f"Replica {replica + 1}"] if found.degrees["dp"] > 1 else []
-            names += [f"Stage {stage + 1}"] if found.degrees["pp"] > 1 else []
-            layers = ranks[0].layers
-            about = f"{_plural(len(layers), 'layer')}: {ranges(layers)}" if layers else "no layers"
-            nodes = sorted({rank.node + 1 for rank in ranks})
-            if found.nodes > 1:
-                about += f" · node {nodes[0]}" if len(nodes) == 1 else f" · nodes {nodes[0]}–{nodes[-1]}"
-            stages.append(Stage(" · ".join(names) or "All layers", about, tuple(_cell(found, rank) for rank in ranks)))
-    return stages
+    """Devices by replica and stage (by replica alone where a stage is one device); the first replica alone where all are too many."""
+    d = found.degrees
+    single = d["tp"] * d["cp"] == 1
+    stages: dict[tuple[int, int], list[Rank]] = {}
+    for rank in found.ranks:
+        if rank.replica == 0 or len(found.ranks) <= MOST_CELLS:
+            stages.setdefault((0, 0) if single and d["pp"] == 1 else (rank.replica, 0 if single else rank.stage), []).append(rank)
+    return [_stage(found, ranks, single=single) for ranks in stages.values()]
+
+
+def _stage(found: Placement, ranks: list[Rank], *, single: bool) -> Stage:
+    d = found.degrees
+    names = [f"Replica {ranks[0].replica + 1}"] if d["dp"] > 1 and ranks[0].replica == ranks[-1].replica else []
+    names += [f"Stage {ranks[0].stage + 1}"] if d["pp"] > 1 and not single else []
+    layers = tuple(sorted({layer for rank in ranks for layer in rank.layers}))
+    about = [f"{_plural(len(layers), 'layer')}: {ranges(layers)}" if layers else "no layers"]
+    nodes = sorted({rank.node + 1 for rank in ranks})
+    if found.nodes > 1:
+        about.append(f"node {nodes[0]}" if len(nodes) == 1 else f"nodes {nodes[0]}–{nodes[-1]}")
+    wholes = dict.fromkeys(text for rank in ranks for shard in rank.shards for text in _wholes(shard))
+    if len(ranks) > 1 and wholes:
+        about.append(f"of {', '.join(wholes)}")
+    return Stage(" · ".join(names) or "All devices", " · ".join(about), tuple(_cell(found, rank) for rank in ranks))
 
 
 def _cell(found: Placement, rank: Rank) -> Cell:
-    lines = [line for shard in _distinct(rank) for line in _shard_lines(shard)]
     d = found.degrees
-    if rank.embedding is not None or rank.head is not None:
-        names = [name for name, span in (("table", rank.embedding), ("head", rank.head)) if span is not None]
+    lines = [f"layers {ranges(rank.layers)}"] if d["pp"] > 1 and d["tp"] * d["cp"] == 1 else []
+    lines += [line for shard in _distinct(rank) for line in _shard_lines(shard, of=False)]
+    names = [name for name, span in (("table", rank.embedding), ("head", rank.head)) if span is not None]
+    if names:
         span = rank.head or rank.embedding
-        lines.append(f"{' and '.join(names)}: {'whole' if d['tp'] == 1 else f'rows {span}'}")
-    return Cell(
-        title=f"GPU {rank.device}",
-        lines=tuple(dict.fromkeys(lines)),
-        full=rank.held / rank.limit if rank.limit > 0 else 1.0,
-        text=f"{show(rank.held, 'B')}, {rank.held / rank.limit:.0%}" if rank.limit > 0 else show(rank.held, "B"),
-    )
+        lines.append(f"{' and '.join(names)}{'' if span is None or d['tp'] == 1 else f' {span.piece}'}")
+    share = rank.held / rank.limit if rank.limit > 0 else 1.0
+    return Cell(_named(found, rank), tuple(dict.fromkeys(lines)), share, f"{show(rank.held, 'B')}, {share:.0%}")
 
 
 def _distinct(rank: Rank) -> list[Shard]:
@@ -171,21 +182,37 @@ def _distinct(rank: Rank) -> list[Shard]:
     return list(seen.values())
 
 
-def _shard_lines(shard: Shard) -> list[str]:
+def _wholes(shard: Shard) -> list[str]:
+    """What is cut, in full."""
+    spans = (("heads", shard.heads), ("KV heads", shard.kv_heads), (_inner(shard), shard.columns), ("experts", shard.experts),
+             ("columns of an expert", shard.expert_columns))  # fmt: skip
+    return [f"{span.whole:,} {name}" for name, span in spans if span is not None]
+
+
+def _inner(shard: Shard) -> str:
+    return "shared expert columns" if shard.experts else "feed-forward columns"
+
+
+def _shard_lines(shard: Shard, *, of: bool = True) -> list[str]:
+    """A shard in lines, each with the whole it is a piece of (`of`) or without."""
+
+    def piece(span: Span) -> str:
+        return str(span) if of else span.piece
+
     lines = []
     if shard.heads is not None:
-        lines.append(f"heads {shard.heads}")
+        lines.append(f"heads {piece(shard.heads)}")
     if shard.kv_heads is not None:
-        copies = f", held by {shard.kv_heads.copies}" if shard.kv_heads.copies > 1 else ""
-        lines.append(f"KV heads {shard.kv_heads}{copies}")
+        copies = f", on {shard.kv_heads.copies} ranks" if shard.kv_heads.copies > 1 else ""
+        lines.append(f"KV heads {piece(shard.kv_heads)}{copies}")
     elif shard.latent:
         lines.append("KV latent whole")
     if shard.columns is not None:
-        lines.append(f"{'shared expert' if shard.experts else 'feed-forward'} {shard.columns}")
+        lines.append(f"{'shared expert' if shard.experts else 'feed-forward'} {piece(shard.columns)}")
     if shard.experts is not None:
-        lines.append(f"experts {shard.experts}")
+        lines.append(f"experts {piece(shard.experts)}")
     if shard.expert_columns is not None and shard.expert_columns.high - shard.expert_columns.low < shard.expert_columns.whole:
-        lines.append(f"of each expert {shard.expert_columns}")
+        lines.append(f"of each, columns {piece(shard.expert_columns)}")
     return lines
 
 
@@ -198,7 +225,7 @@ def table(found: Placement) -> list[Row]:
     rows = []
     for rank in found.ranks:
         row: Row = {
-            "GPU": rank.device,
+            "Device": rank.device,
             "Node": rank.node + 1,
             "Replica": rank.replica + 1,
             "Stage": rank.stage + 1,
@@ -225,6 +252,8 @@ def weights_words(found: Placement) -> str:
     """The weights over all devices and what of them is copies, in a sentence."""
     on_devices = sum(rank.weights for rank in found.ranks)
     copied = sum(found.copies.values())
+    if len(found.ranks) == 1:
+        return f"{show(on_devices, 'B')} of it are weights."
     text = f"All devices together hold {show(on_devices, 'B')} of weights"
     return f"{text}, {show(copied, 'B')} of it more than once." if copied > 0.001 * on_devices else f"{text}, each once."
 

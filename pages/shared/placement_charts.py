@@ -9,8 +9,11 @@ import streamlit as st
 from pages.shared.charts import LIMIT, Rows
 
 
-def rank_bars(rows: Rows, *, names: list[str], limit: float, limit_text: str, scale: float, key: str) -> None:
-    """One stacked bar a device (or for devices that are alike), with the limit as a line through all. GiB."""
+def rank_bars(rows: Rows, *, names: list[str], faint: str, limit: float, limit_text: str, scale: float, key: str) -> None:
+    """One stacked bar a device (or for devices that are alike), with the limit as a line through all. GiB.
+
+    `names` choose the colours by their place, "" leaves one out: the theme's sixth is the limit's.
+    """
     data = pd.DataFrame(rows)
     order = list(dict.fromkeys(data["rank"]))
     here = [name for name in names if name in set(data["part"])]
@@ -27,7 +30,7 @@ def rank_bars(rows: Rows, *, names: list[str], limit: float, limit_text: str, sc
                 scale=alt.Scale(domain=names),
                 legend=alt.Legend(orient="bottom", columns=2, labelLimit=260, symbolType="square", values=here, title=None),
             ),
-            opacity=alt.condition(alt.datum.part == names[-1], alt.value(0.3), alt.value(1)),
+            opacity=alt.condition(alt.datum.part == faint, alt.value(0.3), alt.value(1)),
             tooltip=[
                 alt.Tooltip("rank:N", title="Device"),
                 alt.Tooltip("part:N", title="Part"),

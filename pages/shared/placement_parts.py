@@ -60,7 +60,8 @@ def draw(found: Placement, mlp_tp: int | None) -> None:
     st.subheader("Memory of each device", anchor=False)
     placement_charts.rank_bars(
         rows.bar_rows(found),
-        names=list(rows.BAR_NAMES),
+        names=list(rows.COLOURS),
+        faint=rows.SET_ASIDE,
         limit=rows.in_gib(found.limit),
         limit_text=f"limit {show(found.limit, 'B')}",
         scale=rows.bar_scale(found),
@@ -127,7 +128,7 @@ def _table(found: Placement) -> None:
     table = pd.DataFrame(rows.table(found))
     settings: dict[str, Any] = {name: _gib() for name in table.columns if name.endswith("GiB")}
     st.dataframe(table, hide_index=True, column_config=settings | {"Shards": st.column_config.TextColumn(width="medium")})
-    st.caption(f"Devices in the engine's order, joined by {escape(found.link)}. The table can be downloaded with the button above it.")
+    st.caption(f"Devices in the engine's order, joined by {escape(found.link)}. The buttons above the table download or widen it.")
 
 
 def _gib() -> Any:

@@ -30,7 +30,7 @@ _CSS = """
 .rank-grid section { margin-bottom: 1rem; }
 .rank-grid h4 { font-size: 0.95rem; margin: 0 0 0.45rem; padding: 0; }
 .rank-grid small { font-weight: 400; opacity: 0.7; font-size: 0.86rem; }
-.rank-grid .ranks { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 9.6rem), 1fr)); gap: 0.5rem; }
+.rank-grid .ranks { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 10rem), 1fr)); gap: 0.5rem; }
 .rank-grid .rank { display: flex; flex-direction: column; gap: 0.12rem; padding: 0.5rem 0.6rem; border-radius: 6px; font-size: 0.8rem;
   border: 1px solid color-mix(in srgb, currentColor 22%, transparent); font-variant-numeric: tabular-nums; }
 .rank-grid .rank em { font-style: normal; font-weight: 600; }
