@@ -43,6 +43,11 @@ class Instance(CatalogRecord):
     label: str = ""  # what names this row alone: the type, with what tells it from other prices of that type
 
     @property
+    def host_extra(self) -> bool:
+        """Whether the price is that of the accelerator alone."""
+        return (self.note or "").startswith("accelerator only")
+
+    @property
     def price_is(self) -> str:
         """Which price it is: "on demand, us-east-1, 2026-07-20"."""
         return ", ".join(part for part in (self.terms, self.region, self.date) if part)

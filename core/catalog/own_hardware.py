@@ -37,7 +37,7 @@ NEEDED = ("name", "vendor", "device_class", "kind", "arch", "family")
 _FOLLOWS = {"memory_usable_gib": "memory_gb", "interconnect_gb_s": "interconnect", "measured_bandwidth_gb_s": "memory_bandwidth_gb_s"}
 _MOST, _LEAST, _LONGEST = 1e7, 1e-3, 80
 _SAY = {
-    "greater_than": "must be more than {gt}", "float_parsing": "must be a number", "int_parsing": "must be a whole number",
+    "greater_than": "must be more than {gt:g}", "float_parsing": "must be a number", "int_parsing": "must be a whole number",
     "int_from_float": "must be a whole number", "literal_error": "must be one of {expected}", "missing": "is missing",
     "bool_parsing": "must be true or false", "string_type": "must be text",
 }  # fmt: skip

@@ -224,3 +224,39 @@ def roofline(data: dict[str, Rows], *, key: str) -> None:
     st.markdown("**Roofline**")
     chart = alt.layer(ridge, roof, drop, points, *named).properties(height=380)
     _draw(chart, "Roofline of the device with this scenario's phases", key)
+
+
+def device_roofs(rows: Rows, *, key: str) -> None:
+    """Roofs of several devices on one pair of logarithmic axes; their ridges as points."""
+    data = pd.DataFrame(rows)
+    low, high = data["tflops"].min() / 1.5, data["tflops"].max() * 1.5
+    reach = data["intensity"].min(), data["intensity"].max()
+    x = alt.X(
+        "intensity:Q",
+        title="FLOP for each byte moved",
+        scale=alt.Scale(type="log", domain=list(reach), nice=False),
+        axis=alt.Axis(format="~g", values=_decades(*reach), grid=True),
+    )
+    y = alt.Y(
+        "tflops:Q",
+        title="TFLOP/s",
+        scale=alt.Scale(type="log", domain=[low, high], nice=False),
+        axis=alt.Axis(format="~g", values=_decades(low, high)),
+    )
+    colour = alt.Color("device:N", sort=None, title=None, legend=alt.Legend(orient="bottom", columns=1, labelLimit=320))
+    hint = [
+        alt.Tooltip("device:N", title="Device"),
+        alt.Tooltip("intensity:Q", title="FLOP for each byte", format=",.3~g"),
+        alt.Tooltip("tflops:Q", title="Allowed, TFLOP/s", format=",.3~g"),
+        alt.Tooltip("limit:N", title="Limited by"),
+        alt.Tooltip("peak:N", title="Peak of"),
+    ]
+    base = alt.Chart(data)
+    lines = base.mark_line(strokeWidth=2.4).encode(x=x, y=y, color=colour, tooltip=hint)
+    ridges = base.transform_filter("datum.intensity === datum.ridge").mark_point(filled=True, size=90, opacity=1)
+    names = data["device"].nunique()
+    _draw(
+        alt.layer(lines, ridges.encode(x=x, y=y, color=colour, tooltip=hint)).properties(height=340 + _LEGEND_LINE * names),
+        "Roofs of the devices: what memory and compute allow",
+        key,
+    )
