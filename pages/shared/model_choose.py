@@ -34,6 +34,7 @@ def choose(fixed: tuple[str, str] | None) -> Choice:
     asked = st.query_params.get("model") or choices.default_model()
     try:
         name = choices.exact("model", asked)
+        found = inspect_model(name)
     except RoofcastError:
         _pick("Model", choices.model_names(), None, "model", "Type to search the catalog.")
         _fetch_form(asked)
@@ -41,7 +42,6 @@ def choose(fixed: tuple[str, str] | None) -> Choice:
     left, middle, right = st.columns([4, 2, 2], vertical_alignment="bottom") if fixed is None else (st.container(),) * 3
     with left:
         _pick("Model", model_options(name), name, "model", "Type to search the catalog. Others come from the Hub, below.")
-    found = inspect_model(name)
     if fixed is not None:
         quant, kv = fixed
     else:
