@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlencode
 
 from core.catalog import hardware, own_hardware
 from core.catalog.hardware import Device
@@ -37,11 +36,6 @@ def export(devices: Sequence[Device]) -> str:
         record = device.model_dump(include=set(FIELDS), exclude_defaults=True)
         entries.append({"base": base or None, "set": {key: getattr(device, key) for key in changes}, "record": record})
     return json.dumps({"format": FORMAT, "devices": entries}, indent=1, ensure_ascii=False) + "\n"
-
-
-def machine_query(knobs: Mapping[str, Any]) -> str:
-    """What follows "?" in the address of an estimate on an imported machine."""
-    return urlencode(knobs)
 
 
 def read(raw: bytes) -> Imported:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 from core.catalog import files, hardware, instances, links, own_hardware
 from core.catalog.hardware import FACTS, Device
@@ -45,11 +44,11 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One line of a comparison: a cell a device, and whether they differ."""
+    """One line of a comparison: a cell a device, and which of them differ from the first."""
 
     title: str
     cells: tuple[str, ...]
-    differs: bool
+    marks: tuple[bool, ...]
 
 
 def find(names: Iterable[str]) -> tuple[list[Device], list[str]]:
@@ -177,7 +176,7 @@ def _figure(device: Device, field: str) -> Fact:
     )
     fact = device.fact(field)
     if fact is None or fact.source is None:
-        return Fact(field, title(field), None, others)
+        return Fact(field, heading(field), None, others)
     amount = getattr(device, field)
     shown = f"{significant(fact.value / FACTS[field][2]) if amount is None else _number(amount)} {written}"
     if field == "memory_bandwidth_gb_s" and device.measured_bandwidth_gb_s is not None:
@@ -186,7 +185,13 @@ def _figure(device: Device, field: str) -> Fact:
     else:
         note = "; ".join(filter(None, (device.notes.get(field), files.sources()[fact.source.key].note)))
     used = Said(shown, fact.source.title, fact.source.url, fact.source.licence, note or None, bool(fact.source.guess))
-    return Fact(field, title(field), used, others)
+    return Fact(field, heading(field), used, others)
+
+
+def heading(field: str) -> str:
+    """What a fact is called at the head of a line: "Memory bandwidth"."""
+    name = _PLAIN_TITLES.get(field, title(field))
+    return name[0].upper() + name[1:]
 
 
 def _plain(device: Device, field: str) -> Fact:
@@ -198,9 +203,9 @@ def _plain(device: Device, field: str) -> Fact:
     else:
         shown = "" if amount is None else str(amount)
     if not shown:
-        return Fact(field, _PLAIN_TITLES.get(field, title(field)), None)
+        return Fact(field, heading(field), None)
     said = _said(shown, device.sources.get(field, device.source), device.notes.get(field), guess=field in device.guess)
-    return Fact(field, _PLAIN_TITLES.get(field, title(field)), said)
+    return Fact(field, heading(field), said)
 
 
 _PLAIN_TITLES = {"interconnect": "fastest link", "pcie_link": "PCI Express", "family": "kernels behave as of",
@@ -237,9 +242,9 @@ def summary(device: Device) -> str:
     return " · ".join(part for part in (device.vendor, device.device_class, *parts) if part)
 
 
-def estimate_query(device: Device) -> str:
-    """What follows "?" in the address of an estimate on this device."""
-    return f"device={quote(own_hardware.listed(device), safe='')}"
+def estimate_knobs(device: Device) -> dict[str, str]:
+    """The knobs in the address of an estimate on this device."""
+    return {"device": own_hardware.listed(device)}
 
 
 # ---------------------------------------------------------------- side by side
@@ -255,7 +260,7 @@ def compared(devices: Sequence[Device]) -> list[Compared]:
         if any(fact and fact.used for fact in known):
             cells = tuple(fact.used.shown if fact and fact.used else "unknown" for fact in known)
             name = next(fact.title for fact in known if fact)
-            lines.append(Compared(name, cells, len(set(cells)) > 1))
+            lines.append(Compared(name, cells, tuple(cell != cells[0] for cell in cells)))
     return lines
 
 

@@ -133,7 +133,8 @@ def title(field: str) -> str:
 
 
 _TITLES = {"device_class": "class", "arch": "architecture", "measured_bandwidth_gb_s": "measured memory bandwidth",
-           "memory_decimal": "memory counts 10⁹ bytes", "unified": "memory shared with the CPU", "launch_year": "year"}  # fmt: skip
+           "memory_decimal": "memory counts 10⁹ bytes", "unified": "memory shared with the CPU", "launch_year": "year",
+           "pcie_generation": "PCIe generation", "pcie_lanes": "PCIe lanes"}  # fmt: skip
 
 
 def _written(base: str, changed: Mapping[str, Any]) -> str:

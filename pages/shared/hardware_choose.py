@@ -79,7 +79,7 @@ def _filtered(devices: Sequence[Device]) -> list[Device]:
         text.text_input(
             "Search", key=_TEXT, bind="query-params", placeholder="name, maker, architecture: “4090”, “Hopper”", icon=":material/search:"
         ),
-        vendors.multiselect("Maker", sorted({device.vendor for device in devices}), key=_VENDORS, bind="query-params", placeholder="all"),
+        vendors.multiselect("Vendor", sorted({device.vendor for device in devices}), key=_VENDORS, bind="query-params", placeholder="all"),
         classes.multiselect(
             "Class", sorted({device.device_class for device in devices}), key=_CLASSES, bind="query-params", placeholder="all"
         ),
@@ -96,6 +96,7 @@ def _table(shown: Sequence[Device]) -> None:
         pd.DataFrame([row(device) for device in shown]),
         hide_index=True,
         height=330,
+        placeholder="",
         selection_mode="multi-row",
         key=f"hardware-table-{_filter()}",
         on_select=_selected,

@@ -10,7 +10,7 @@ import streamlit as st
 from core.catalog import links, own_hardware
 from core.catalog.hardware import FACTS, Device
 from core.errors import CatalogError
-from core.hardware_library import changed, estimate_query, find_all
+from core.hardware_library import changed, estimate_knobs, find_all
 from pages.shared import hardware_choose, own_devices
 from pages.shared.words import escape
 
@@ -18,8 +18,8 @@ _NEW = "nothing: a new device"
 _DONE, _WRONG = "_hardware_done", "_hardware_wrong"
 _GROUPS = {
     "What it is": ("name", "vendor", "device_class", "kind", "arch", "family", "compute_capability", "launch_year"),
-    "Memory": ("memory_gb", "memory_decimal", "memory_usable_gib", "memory_type", "unified", "memory_bandwidth_gb_s",
-               "measured_bandwidth_gb_s"),
+    "Memory": ("memory_gb", "memory_usable_gib", "memory_type", "memory_bandwidth_gb_s", "measured_bandwidth_gb_s",
+               "memory_decimal", "unified"),
     "Dense peaks": ("bf16_tflops", "fp16_tflops", "fp16_acc16_tflops", "fp32_tflops", "fp8_tflops", "int8_tops", "fp4_tflops"),
     "Links, power and price": ("interconnect", "interconnect_gb_s", "pcie_generation", "pcie_lanes", "tdp_w", "price_usd",
                                "cloud_usd_per_h"),
@@ -139,7 +139,7 @@ def _tell() -> None:
     for made in find_all([name]) if name else []:
         kept = f" Stored as version {version}." if version else " It lives in this session and in its link."
         st.success(escape(f"{made.name} is ready.{kept} “Your hardware” lists it first under Device."))
-        st.link_button("Estimate on it", f"./?{estimate_query(made)}", icon=":material/speed:", key="estimate-made")
+        st.page_link("estimate.py", label="Estimate on it", icon=":material/speed:", query_params=estimate_knobs(made))
 
 
 def _own(device: Device) -> None:

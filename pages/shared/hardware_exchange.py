@@ -9,7 +9,7 @@ import streamlit as st
 from core.catalog import own_hardware
 from core.catalog.hardware import Device
 from core.errors import CatalogError
-from core.hardware_exchange import FILE_NAME, Imported, export, machine_query, read
+from core.hardware_exchange import FILE_NAME, Imported, export, read
 from core.hardware_library import changed, summary
 from pages.shared import hardware_choose, own_devices
 from pages.shared.words import escape
@@ -35,7 +35,7 @@ def draw(chosen: Sequence[Device]) -> None:
     with right:
         st.markdown("**Import**")
         st.caption("Roofcast's own JSON, Mantile's hardware configurations, or hardware profiles with gpus, interconnect and cpu.")
-        file = st.file_uploader("JSON file", type=["json"], key="hardware-file", label_visibility="collapsed")
+        file = st.file_uploader("JSON file", type=["json"], key="hardware-file", label_visibility="collapsed", max_upload_size=1)
     if file is not None:
         try:
             _imported(read(file.getvalue()))
@@ -61,7 +61,8 @@ def _imported(found: Imported) -> None:
     for wrong in st.session_state.get(_STORED, []):
         st.warning(escape(wrong))
     for name, knobs in found.systems.items():
-        st.link_button(f"Estimate on {escape(name)}", f"./?{machine_query(knobs)}", icon=":material/speed:", key=f"machine-{name}")
+        asked = {knob: f"{amount}" for knob, amount in knobs.items()}
+        st.page_link("estimate.py", label=f"Estimate on {escape(name)}", icon=":material/speed:", query_params=asked)
 
 
 def _take(devices: list[Device], store: bool) -> None:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.catalog import own_hardware
 from core.catalog.hardware import Device
-from core.hardware_library import Fact, Said, changed, compared, estimate_query, roofs, summary
+from core.hardware_library import Fact, Said, changed, compared, estimate_knobs, roofs, summary
 from core.hardware_library import facts as facts_of
 from pages.shared import charts
 from pages.shared.words import escape
@@ -27,6 +27,15 @@ _CSS = """
 .hw .g { border: 1px solid #D55E00; border-radius: 4px; padding: 0 0.3rem; font-size: 0.78rem; white-space: nowrap; }
 .hw .c { display: block; font-size: 0.85rem; margin-top: 0.15rem; }
 .hw .d { background: color-mix(in srgb, #E69F00 24%, transparent); font-weight: 600; }
+.hw a { color: inherit; }
+.hw ul { margin: 0.6rem 0 0; padding-left: 1.1rem; }
+@media (max-width: 640px) {
+  .hw.facts thead { display: none; }
+  .hw.facts tr { display: grid; grid-template-columns: 1fr auto; padding: 0.4rem 0;
+    border-bottom: 1px solid color-mix(in srgb, currentColor 14%, transparent); }
+  .hw.facts td { border: 0; padding: 0.1rem 0; }
+  .hw.facts td:last-child { grid-column: 1 / -1; font-size: 0.86rem; }
+}
 .hw.cmp th, .hw.cmp td { padding: 0.36rem 0.6rem; min-width: 7rem; }
 </style>
 """
@@ -49,9 +58,8 @@ def _device(device: Device) -> None:
     left, right = st.columns([3, 1.2], vertical_alignment="center")
     left.subheader(escape(device.name), anchor=False)
     left.caption(escape(summary(device)))
-    right.link_button(
-        "Estimate on it", f"./?{estimate_query(device)}", icon=":material/speed:", key=f"estimate-{device.id}", width="stretch"
-    )
+    with right.container(horizontal_alignment="right"):
+        st.page_link("estimate.py", label="Estimate on it", icon=":material/speed:", query_params=estimate_knobs(device))
     base = own_hardware.base_of(device)
     if own_hardware.is_own(device):
         differences = changed(device, base) if base is not None else []
@@ -60,14 +68,19 @@ def _device(device: Device) -> None:
         )
         st.info(escape(f"{told}." if told else "Your own: you said all of it."))
     if device.aliases:
-        st.caption(f"Also called {escape(', '.join(device.aliases))}. In an address: `devices={escape(device.id)}`")
+        st.caption(f"Also called {escape(', '.join(device.aliases))}.")
     st.html(_CSS + facts_html(device))
 
 
 def facts_html(device: Device) -> str:
     """The facts as a table. Everything that comes from a record is escaped."""
-    rows = "".join(_row(fact) for fact in facts_of(device))
-    return f'<div class="hw"><table><thead><tr><th>Fact</th><th>Value</th><th>Source</th></tr></thead><tbody>{rows}</tbody></table></div>'
+    found = facts_of(device)
+    rows = "".join(_row(fact) for fact in found)
+    said = [one for fact in found for one in (fact.used, *fact.others) if one is not None]
+    licences = {one.source: one.licence for one in said if one.licence}
+    told = "".join(f"<li>{html(source)}: {html(licence)}</li>" for source, licence in licences.items())
+    table = f"<table><thead><tr><th>Fact</th><th>Value</th><th>Source</th></tr></thead><tbody>{rows}</tbody></table>"
+    return f'<div class="hw facts">{table}<ul class="s">{told}</ul></div>'
 
 
 def _row(fact: Fact) -> str:
@@ -87,8 +100,7 @@ def _cited(said: Said) -> str:
     )
     guess = ' <span class="g" title="no document states it">a guess</span>' if said.guess else ""
     note = f' <span class="s">{html(said.note)}</span>' if said.note else ""
-    licence = f' <span class="s">({html(said.licence)})</span>' if said.licence else ""
-    return f"{linked}{licence}{guess}{note}"
+    return f"{linked}{guess}{note}"
 
 
 def side_by_side(chosen: Sequence[Device]) -> None:
@@ -97,11 +109,12 @@ def side_by_side(chosen: Sequence[Device]) -> None:
         st.caption("Choose two to four devices above to set them side by side.")
         return
     only = st.toggle("Only what differs", key="hardware_differs", bind="query-params")
-    lines = [line for line in compared(chosen) if line.differs or not only]
+    st.caption(f"Marked: what differs from {escape(chosen[0].name)}.")
+    lines = [line for line in compared(chosen) if any(line.marks) or not only]
     head = "".join(f"<th>{html(device.name)}</th>" for device in chosen)
     rows = "".join(
         f'<tr><td class="f">{html(line.title)}</td>'
-        + "".join(f'<td class="{"d" if line.differs else ""}">{html(cell)}</td>' for cell in line.cells)
+        + "".join(f'<td class="{"d" if mark else ""}">{html(cell)}</td>' for cell, mark in zip(line.cells, line.marks, strict=True))
         + "</tr>"
         for line in lines
     )
