@@ -190,7 +190,7 @@ def _machine(entry: Mapping[str, Any], device: Device, count: int, title: str, i
     try:
         System.model_validate(knobs)
     except ValueError as error:
-        raise CatalogError(f"{title}: RAM, its bandwidth or the count is not a number that can be meant.") from error
+        raise CatalogError(f"{title}: RAM and its bandwidth must be numbers between 0 and 100,000.") from error
     return knobs
 
 

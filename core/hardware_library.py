@@ -109,10 +109,10 @@ def row(device: Device) -> dict[str, Any]:
     price, per = hourly(device)
     return {
         "Device": device.name,
-        "Vendor": device.vendor,
-        "Class": device.device_class,
         "GB": device.memory_gb,
         "GB/s": device.measured_bandwidth_gb_s or device.memory_bandwidth_gb_s,
+        "Vendor": device.vendor,
+        "Class": device.device_class,
         "FP32": device.fp32_tflops,
         "FP16": device.fp16_tflops,
         "BF16": device.bf16_tflops,
