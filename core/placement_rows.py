@@ -169,7 +169,7 @@ def _cell(found: Placement, rank: Rank) -> Cell:
     names = [name for name, span in (("table", rank.embedding), ("head", rank.head)) if span is not None]
     if names:
         span = rank.head or rank.embedding
-        lines.append(f"{' and '.join(names)}{'' if span is None or d['tp'] == 1 else f' {span.piece}'}")
+        lines.append(f"{' and '.join(names)}{'' if span is None or d['tp'] == 1 else f' rows {span.piece}'}")
     share = rank.held / rank.limit if rank.limit > 0 else 1.0
     return Cell(_named(found, rank), tuple(dict.fromkeys(lines)), share, f"{show(rank.held, 'B')}, {share:.0%}")
 
@@ -183,10 +183,10 @@ def _distinct(rank: Rank) -> list[Shard]:
 
 
 def _wholes(shard: Shard) -> list[str]:
-    """What is cut, in full."""
+    """What is cut, in full. What is held whole is told on the device."""
     spans = (("heads", shard.heads), ("KV heads", shard.kv_heads), (_inner(shard), shard.columns), ("experts", shard.experts),
              ("columns of an expert", shard.expert_columns))  # fmt: skip
-    return [f"{span.whole:,} {name}" for name, span in spans if span is not None]
+    return [f"{span.whole:,} {name}" for name, span in spans if span is not None and span.high - span.low < span.whole]
 
 
 def _inner(shard: Shard) -> str:

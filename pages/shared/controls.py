@@ -19,6 +19,7 @@ from pages.shared.knobs import Knob
 from pages.shared.words import ABOUT, escape
 
 ARRIVALS = {"closed": "Users at once", "open": "Requests/s", "static": "One batch", "saturated": "As many as fit"}
+_FORM, _FORM_PAGE = "_form", "_form_page"  # the controls as last drawn with their address, and on which page
 SPLITS = {AUTO: "auto", "layer": "by layer", "tensor": "within layers"}
 
 
@@ -27,6 +28,7 @@ def scenario_controls(layout: DeltaGenerator | None = None) -> Scenario:
 
     Raises RoofcastError for a combination that cannot be asked.
     """
+    _carry("estimate" if layout is None else "placement")
     _read_link()
     given: dict[str, Any] = {}
     with st.sidebar:
@@ -39,7 +41,21 @@ def scenario_controls(layout: DeltaGenerator | None = None) -> Scenario:
         _load(given)
         _advanced(given, layout)
         given |= _linked()
+    address = {key: text for key, text in st.query_params.to_dict().items() if key not in knobs.ELSEWHERE}
+    st.session_state[_FORM] = {key: st.session_state[key] for key in given if key in st.session_state}, address
     return from_flat({key: item for key, item in given.items() if item not in (AUTO, CUSTOM, NONE)})
+
+
+def _carry(page: str) -> None:
+    """Coming from another page with this form: set its controls as they were there, for Streamlit keeps them by page."""
+    before = st.session_state.get(_FORM_PAGE, page)
+    st.session_state[_FORM_PAGE] = page
+    if before != page:
+        values, address = st.session_state.get(_FORM, ({}, {}))
+        for key, item in values.items():
+            st.session_state[key] = item
+        st.query_params.from_dict(address | st.query_params.to_dict())
+        st.rerun()  # bound controls take both only from before they are drawn
 
 
 def show_notices() -> None:
