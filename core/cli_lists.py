@@ -78,13 +78,15 @@ def models(text: str) -> list[Entry]:
 
 
 def devices(text: str) -> list[Entry]:
-    from core.catalog import hardware
+    from core.catalog import hardware, own_hardware
 
     if text.strip():
         found = hardware.search_devices(text, LIMIT)
         found = _named(text, found, lambda d: " ".join((d.id, d.name, *d.aliases)))
     else:
         found = list(hardware.devices().values())
+    words = text.casefold().split()
+    found = [*(d for d in own_hardware.saved().values() if all(word in d.name.casefold() for word in words)), *found]
     return [
         Entry(
             {

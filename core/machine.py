@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from core.catalog import hardware, instances, links
+from core.catalog import hardware, instances, links, own_hardware
 from core.catalog.assumptions import assume, runtimes_named
 from core.catalog.files import source
 from core.catalog.hardware import Device
@@ -201,13 +201,24 @@ def device_memory(setting: Setting, facts: dict[str, Any]) -> Quantity:
     return usable
 
 
+def _rented(setting: Setting) -> instances.Instance | None:
+    """The cloud instance that the machine is; None where device or count are no longer its own."""
+    system = setting.scenario.system
+    if system.instance is None:
+        return None
+    found, device = instances.instance(system.instance), hardware.device(system.device)
+    same = (own_hardware.base_of(device) or device).id == found.device and system.count == found.count
+    return found if same else None
+
+
 def host_of(setting: Setting, c: Columns, facts: dict[str, Any]) -> None:
     """The host's memory and processor, for what the device does not hold. None on unified memory and CPU runs."""
     system, device = setting.scenario.system, setting.device
     profile = hardware.system(system.profile) if system.profile else None
     datacenter = device.device_class == "datacenter"
     guess = source("general-knowledge-physics", note="typical of such machines; say yours", guess=True)
-    rented = instances.instance(system.instance).fact("ram_gb") if system.instance else None
+    instance = _rented(setting)
+    rented = None if instance is None else instance.fact("ram_gb")
     if rented is not None and (system.ram_gb is None or system.ram_gb * GIB == rented.value):
         c.host_memory = rented
     elif system.ram_gb:
@@ -248,7 +259,8 @@ def money_of(setting: Setting, c: Columns) -> None:
                     else source("general-knowledge-physics", guess=True, note="0.15 USD/kWh", low=0.05 / KWH, high=0.45 / KWH))  # fmt: skip
     c.life = said(costs, "life_years", "useful life", costs.life_years * 365.25 * 24 * 3600, "s")
     c.use = said(costs, "use", "share of its life in use", costs.use, "")
-    c.rental = instances.paid_by(setting.scenario.system.instance, costs.usd_per_h)
+    instance = _rented(setting)
+    c.rental = None if instance is None else instance.paid(costs.usd_per_h)
     if c.rental is None and costs.usd_per_h is not None:
         c.rental = user("rent", costs.usd_per_h / 3600, "USD/s")
     price = device.fact("price_usd")

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from core import choices
 from core.catalog import hardware, instances
-from core.catalog.instances import Instance, instance, paid_by, usable
+from core.catalog.instances import Instance, instance, usable
 from core.cli import app
 from core.cli_options import read_scenario
 from core.errors import CatalogError, ScenarioError
@@ -91,6 +91,10 @@ def test_the_scenario_carries_price_and_memory_with_their_source() -> None:
     assert found.money["usd_per_h"].source.key == "karpenter-aws"
     assert found.resolved["cost_basis"] == "rented"
     assert found.host is None or value(found.host.limit) <= 16 * GIB
+    same = estimate(asked.with_(usd_per_h=1.006))
+    assert same.money["usd_per_h"].source.key == "karpenter-aws"
+    other = estimate(asked.with_(count=2))  # no longer that machine, so neither its price nor its RAM
+    assert value(other.money["usd_per_h"]) != pytest.approx(1.006 / HOUR)
     own = estimate(asked.with_(usd_per_h=0.5))
     assert own.money["usd_per_h"].source.key == "user"
 
@@ -113,7 +117,7 @@ def test_prices_of_ones_own(home: Path) -> None:
     assert usable("box-1").device == "rtx-4090"
     assert "box-1" in choices.instance_names()
     assert instance("inf2.xlarge, spot, eu-west-1, 2026-10-01").unsupported
-    paid = paid_by("p4d.24xlarge, spot, eu-west-1, 2026-10-01", None)
+    paid = spot.paid(None)
     assert paid is not None and paid.kind == "user"
 
 

@@ -64,6 +64,10 @@ class Instance(CatalogRecord):
         kind: LeafKind = "user" if self.source == OWN else "assumption" if guess else "datasheet"
         return leaf(f"{name} of {self.type}", amount * factor, unit, kind, files.source(cited.key, guess=guess, note=note or None))
 
+    def paid(self, usd_per_h: float | None) -> Quantity | None:
+        """The price as a cited leaf, where that is what is paid: nothing else was said, or the same figure."""
+        return self.fact("usd_per_h") if usd_per_h is None or usd_per_h == self.usd_per_h else None
+
 
 def own_folder() -> Path:
     """Where a user's own files of prices stand."""
@@ -211,9 +215,3 @@ def _labelled(rows: list[Instance]) -> list[Instance]:
         used.add(label)
         found.append(row.model_copy(update={"label": label}))
     return found
-
-
-def paid_by(label: str | None, usd_per_h: float | None) -> Quantity | None:
-    """The instance's price as a cited leaf, where that is what is paid: nothing else was said, or the same figure."""
-    found = instance(label).fact("usd_per_h") if label else None
-    return found if found is not None and (usd_per_h is None or abs(found.value * HOUR - usd_per_h) < 1e-9) else None
