@@ -70,6 +70,7 @@ def _cell(item: Any) -> Any:
     return f"'{item}" if isinstance(item, str) and item[:1] in ("=", "+", "-", "@", "\t", "\r") else "" if item is None else item
 
 
+EXPORT = "roofcast-tensors.csv"
 TENSOR_COLUMNS = ("Group", "Kind of layer", "Name", "Shape", "Count", "Format", "Parameters", "Bytes", "Share (%)")
 
 

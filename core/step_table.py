@@ -101,6 +101,7 @@ def _percent(part: float, whole: float) -> float:
     return 100 * part / whole if whole > 0 else math.nan
 
 
+EXPORT = "roofcast-steps.csv"
 COLUMNS = (
     "Phase",
     "Line",

@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.errors import RoofcastError
 from core.sweep import answer
-from pages.shared import details, evidence, first_screen, words
+from pages.shared import details, evidence, first_screen, passing, words
 from pages.shared.controls import scenario_controls, show_notices
 
 try:
@@ -25,7 +25,7 @@ place = first_screen.draw(found)
 details.draw(found)
 st.page_link(
     "model.py", label="Look inside the model, operation by operation", icon=":material/schema:",
-    query_params=dict(parse_qsl(scenario.to_query())) | {"model_view": "Step by step"},
+    query_params=passing.packed(scenario, model_view="Step by step"),
 )  # fmt: skip
 st.page_link(
     "placement.py", label="Which device holds what", icon=":material/grid_view:", query_params=dict(parse_qsl(scenario.to_query()))

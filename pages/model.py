@@ -14,7 +14,8 @@ from core.quantity import value
 from core.scenario import from_flat
 from core.sweep import answer
 from core.units import show
-from pages.shared import controls, model_choose, model_parts, model_steps, number
+from pages.shared import controls, model_choose, model_parts, model_steps, number, passing
+from pages.shared import knobs as names
 from pages.shared.model_choose import Choice
 from pages.shared.words import CLICK, escape
 
@@ -22,9 +23,15 @@ _MARKS = {"exact": ":green-badge[:material/check: as published]", "explained": "
           "differs": ":orange-badge[differs from what was published]", "unknown": ":gray-badge[no published total]"}  # fmt: skip
 
 
+def _knobs() -> dict[str, str]:
+    """What of the address belongs to a scenario."""
+    known = {*names.LISTS, *names.SWITCHES, *names.NUMBERS, *names.LINK_ONLY}
+    return {key: text for key, text in st.query_params.to_dict().items() if key in known}
+
+
 def _scenario() -> tuple[Estimate | None, str]:
     """The estimate of the scenario in the address, or a sentence why there is none; "" where the address has no scenario."""
-    knobs = {key: text for key, text in st.query_params.to_dict().items() if key not in model_choose.OWN and not key.startswith("embed")}
+    knobs = _knobs()
     if "device" not in knobs or "model" not in knobs:
         return None, ""
     try:
@@ -60,11 +67,11 @@ def _steps(found: Estimate | None, wrong: str) -> None:
         st.caption("Choose a machine and a load under “Your hardware”, then follow the link at its end back to here.")
 
 
+passing.unpack()
 estimate, refused = _scenario()
 controls.read_again()
 if estimate is not None or refused:
-    query = {key: text for key, text in st.query_params.to_dict().items() if key not in model_choose.OWN}
-    back = dict(parse_qsl(estimate.scenario.to_query())) if estimate else query
+    back = dict(parse_qsl(estimate.scenario.to_query())) if estimate else _knobs()
     st.page_link("estimate.py", label="Back to the estimate", icon=":material/arrow_back:", query_params=back)
 fixed = (estimate.resolved["quant"], estimate.resolved["kv_dtype"]) if estimate else None
 try:

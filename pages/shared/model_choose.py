@@ -13,7 +13,6 @@ from core.hub import fetch
 from core.inspect_model import Inspected, inspect_model, model_options, quant_options
 from pages.shared.words import escape
 
-OWN = frozenset({"against", "model_view"})  # of the address: what belongs to this page and to no scenario
 _WRONG, _TRY = "_hub_wrong", "_hub_try"
 
 
@@ -39,18 +38,19 @@ def choose(fixed: tuple[str, str] | None) -> Choice:
         _pick("Model", choices.model_names(), None, "model", "Type to search the catalog.")
         _fetch_form(asked)
         raise
-    left, middle, right = st.columns([4, 2, 2], vertical_alignment="bottom") if fixed is None else (st.container(),) * 3
-    with left:
-        _pick("Model", model_options(name), name, "model", "Type to search the catalog. Others come from the Hub, below.")
+    about = "Type to search the catalog. Others come from the Hub, below."
     if fixed is not None:
+        _pick("Model", model_options(name), name, "model", about)
         quant, kv = fixed
     else:
+        left, middle, right = st.columns([4, 2, 2], vertical_alignment="bottom")
+        with left:
+            _pick("Model", model_options(name), name, "model", about)
         with middle:
             quant = _of_address("Weights", quant_options(found), "quant", "How the weights are stored; first, as they were published.")
         with right:
-            kv = _of_address(
-                "KV cache", ["f16", *(key for key in kv_dtypes() if key != "f16")], "kv_dtype", "How keys and values are stored."
-            )
+            types = ["f16", *(key for key in kv_dtypes() if key != "f16")]
+            kv = _of_address("KV cache", types, "kv_dtype", "How keys and values are stored.")
     _fetch_form("")
     return Choice(found, quant, kv)
 

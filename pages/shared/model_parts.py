@@ -41,7 +41,7 @@ def tensors(choice: Choice) -> None:
     listed = ["Name", "Shape", "Count", "Format", "Bytes", "Share (%)", "Parameters", "Group", "Kind of layer"]
     st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=config, column_order=listed, height=460, placeholder="")
     st.download_button(
-        "Tensors as CSV", model_tensors.tensors_csv(choice.found.ir, choice.quant), "roofcast-tensors.csv", "text/csv",
+        "Tensors as CSV", model_tensors.tensors_csv(choice.found.ir, choice.quant), model_tensors.EXPORT, "text/csv",
         icon=":material/download:", on_click="ignore", key="tensors-csv",
     )  # fmt: skip
 

@@ -45,7 +45,7 @@ def draw(estimate: Estimate) -> None:
         )  # fmt: skip
     with right:
         st.download_button(
-            "Both phases as CSV", step_table.table_csv(estimate), "roofcast-steps.csv", "text/csv", icon=":material/download:",
+            "Both phases as CSV", step_table.table_csv(estimate), step_table.EXPORT, "text/csv", icon=":material/download:",
             on_click="ignore", key="steps-csv", help="A line for each operation, and a total: the lines add up to it.",
         )  # fmt: skip
     table = step_table.step_table(estimate, phase or "decode")
