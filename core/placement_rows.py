@@ -169,7 +169,8 @@ def _cell(found: Placement, rank: Rank) -> Cell:
     names = [name for name, span in (("table", rank.embedding), ("head", rank.head)) if span is not None]
     if names:
         span = rank.head or rank.embedding
-        lines.append(f"{' and '.join(names)}{'' if span is None or d['tp'] == 1 else f' rows {span.piece}'}")
+        what = "vocabulary" if len(names) == 2 else f"{names[0]} rows"
+        lines.append(" and ".join(names) if span is None or d["tp"] == 1 else f"{what} {span.piece}")
     share = rank.held / rank.limit if rank.limit > 0 else 1.0
     return Cell(_named(found, rank), tuple(dict.fromkeys(lines)), share, f"{show(rank.held, 'B')}, {share:.0%}")
 
