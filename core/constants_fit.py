@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import Bounds, minimize
 
-from core.constants import FURTHEST, PER_YEAR, SPREAD, TERM_LEVELS, Constants, ages, keys
+from core.constants import FURTHEST, PER_YEAR, SPREAD, TERM_LEVELS, TIGHTER, Constants, ages, keys
 from core.features import RIVALS, TERMS, Table, Traits, total_of
 
 SCALE = 0.25  # log error beyond which a run counts less than by its square
@@ -39,7 +39,7 @@ class Targets:
     weight: np.ndarray
 
 
-def balanced(groups: Sequence[str], power: float = BALANCE) -> np.ndarray:
+def balanced(groups: Sequence[str], power: float) -> np.ndarray:
     """Weights, 1 on average, that fall with the size of a line's group."""
     sizes = Counter(groups)
     weights = np.array([sizes[group] ** -power for group in groups])
@@ -60,8 +60,8 @@ def fit_constants(table: Table, targets: Targets) -> Constants:
             offsets[term, level] = size
             size += len(names[level])
     spread = np.zeros(size)
-    for (_, level), first in offsets.items():
-        spread[first : first + len(names[level])] = SPREAD[level]
+    for (term, level), first in offsets.items():
+        spread[first : first + len(names[level])] = SPREAD[level] * TIGHTER.get(term, 1.0)
     decode = {term: table.decode[term][used] for term in TERMS}
     prefill = {term: table.prefill[term][used] for term in TERMS}
     before = _log(total_of(decode)), _log(total_of(prefill))
@@ -95,7 +95,13 @@ def fit_constants(table: Table, targets: Targets) -> Constants:
                 gradient[first : first + count] += np.bincount(index[level], pull * age if level in PER_YEAR else pull, count)
         return float(np.sum(weight * (root - 1)) + 0.5 * np.sum((theta / spread) ** 2)), gradient
 
-    theta = minimize(objective, np.zeros(size), jac=True, method="L-BFGS-B", options={"maxiter": ITERATIONS}).x
+    # Software becomes faster with time, not slower: what looks so is a source that is both late and slow.
+    floor = np.full(size, -np.inf)
+    for (_, level), first in offsets.items():
+        if level in PER_YEAR:
+            floor[first : first + len(names[level])] = 0.0
+    bounds = Bounds(floor, np.inf)
+    theta = minimize(objective, np.zeros(size), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": ITERATIONS}).x
     counts = {level: Counter(kinds[level][i] for i in place) for level in kinds}
     effects = {
         term: {level: {kind: round(float(theta[offsets[term, level] + n]), 5) for n, kind in enumerate(names[level])} for level in levels}

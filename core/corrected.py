@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from core.answer import Level, Support
+from core.bands import BAND_OF
 from core.batch import groups, run
 from core.catalog.files import source
 from core.catalog.fitted_memory import memory_band
 from core.constants import refit
-from core.correction import BAND_OF, Correction, Factors
+from core.correction import Correction, Factors
 from core.features import Table, Traits, tabulate
 from core.machine import Columns
 from core.memory import Fit
@@ -139,7 +140,7 @@ def _bands(correction: Correction, metrics: Mapping[str, Any], factors: Factors,
     bytes times `multipliers`."""
     ends: Ends = {}
     for name in BAND_OF:
-        faster, slower = correction.bands.widths(name, factors.near[at])
+        faster, slower = correction.bands.widths(name, factors.doubt[at])
         low, high = (faster, slower) if name in TIMES else (-slower, -faster)
         ends[name] = metrics[name] * np.exp(low), metrics[name] * np.exp(high)
     low, high = multipliers

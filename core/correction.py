@@ -16,21 +16,19 @@ from pathlib import Path
 import numpy as np
 
 from core.answer import Level
+from core.bands import Bands
 from core.catalog.files import DATA
 from core.constants import Constants
 from core.errors import CatalogError
 from core.features import RIVALS, TERMS, Table, Traits, total_of
 from core.forests import Forest
-from core.support import Known
+from core.support import NEARNESS, Known
 
 PARTS = ("decode", "prefill", "first_token")
+FACTOR_OF = {"decode": "decode_factor", "prefill": "prefill_factor", "first_token": "ttft_factor"}  # the column it acts on
 FOLDER = DATA / "fitted"
-# Metrics whose errors behave alike share the calibration of their intervals.
-BAND_OF = {
-    "decode_rate": "decode", "prefill_rate": "prefill", "ttft": "first token", "tpot": "served", "latency": "served",
-    "output_rate": "served", "total_rate": "served",
-}  # fmt: skip
-_ONE_HOT = ("runtime", "backend", "family", "kernel_class", "attention", "quant")
+FELT = 0.05  # share of a step from which the host decides what is known
+_ONE_HOT = ("runtime", "backend", "family", "kernel_class", "attention", "quant", "flavour")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +61,9 @@ class Encoding:
         columns += list(table.numbers.values())
         columns.append(np.array([t.age for t in table.traits]))
         columns.append(np.array([float(t.unified) for t in table.traits]))
-        for name, kinds in self.kinds.items():
+        for name in _ONE_HOT:  # in this order however the kinds were read: a forest knows its features by position
             held = np.array([getattr(t, name) for t in table.traits])
-            columns += [(held == kind).astype(float) for kind in kinds]
+            columns += [(held == kind).astype(float) for kind in self.kinds[name]]
         x = np.column_stack(columns)
         return np.clip(np.nan_to_num(x, nan=0.0, posinf=60.0, neginf=-60.0), -1e6, 1e6)
 
@@ -75,11 +73,13 @@ class Factors:
     """What a correction says of some scenarios, arrays along them.
 
     `scales`: by term. `steps[part]`: log factors, shape (scenarios, 3): low, middle, high. `near`: `Known.nearness`.
+    `doubt`: what tells how far an estimate may be off, shape (scenarios, features).
     """
 
     scales: Mapping[str, np.ndarray]
     steps: Mapping[str, np.ndarray]
     near: np.ndarray
+    doubt: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,30 +95,32 @@ class Core:
         """`trust[part][nearness]`: the share of a forest's word that is taken, by how near the evidence is; all without."""
         scales = self.constants.scales(table.traits)
         x = self.encoding.matrix(table, scales)
-        near = self.known.nearness(table.traits)
+        host = _host_shares(table, scales)
+        near = np.where(np.maximum(*host.values()) > FELT, len(NEARNESS), self.known.nearness(table.traits))
         steps = {}
         for part in PARTS:
             word = self.forests[part].quantiles(x) if part in self.forests else np.zeros((len(x), 3))
             share = np.ones(len(x)) if trust is None else np.asarray(trust[part])[near]
-            middle = word[:, 1] * share
+            # A forest speaks of what the device does: no run with weights on the host was fitted.
+            of_host = host["decode" if part == "decode" else "prefill"]
+            middle = np.log(of_host + (1 - of_host) * np.exp(word[:, 1] * share))
             # The forest's own spread stays whole: what is not believed of its middle is doubt, not knowledge.
             steps[part] = np.column_stack([middle + (word[:, 0] - word[:, 1]), middle, middle + (word[:, 2] - word[:, 1])])
-        return Factors(scales, steps, near)
+        spread = np.column_stack([steps[part][:, 2] - steps[part][:, 0] for part in PARTS])
+        load = np.column_stack([table.numbers[name] for name in ("batch", "users", "prompt")])
+        kinds = np.array([(t.age, t.audience == "server", t.backend == "cpu", t.unified) for t in table.traits], dtype=float)
+        strange = near > NEARNESS.index("setup")  # first, for it has a factor of its own (core.bands)
+        doubt = np.column_stack([strange, self.known.evidence(table.traits), near, spread, load, kinds.reshape(len(near), -1)])
+        return Factors(scales, steps, near, np.nan_to_num(doubt))
 
 
-@dataclass(frozen=True, slots=True)
-class Bands:
-    """Conformal widths of intervals: class of metric → for each nearness of the evidence (log faster, log slower) than p50.
-
-    They are the 10 % and 90 % quantiles of what runs did whose whole group was left out, each group weighing alike.
-    """
-
-    table: Mapping[str, Sequence[tuple[float, float]]]
-
-    def widths(self, metric: str, near: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Log widths toward faster (below 0) and slower of an estimate's metric, arrays along `near`."""
-        found = np.asarray(self.table[BAND_OF[metric]])[near]
-        return found[:, 0], found[:, 1]
+def _host_shares(table: Table, scales: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The host's share of either step's time, arrays along the scenarios."""
+    with np.errstate(all="ignore"):
+        return {
+            name: np.clip(np.nan_to_num(terms["host"] / total_of(terms, scales)), 0.0, 1.0)
+            for name, terms in (("decode", table.decode), ("prefill", table.prefill))
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,14 +141,15 @@ def save(correction: Correction, folder: Path) -> None:
     """Writes correction.npz (forests) and correction.json (all else) into `folder`, each whole or not at all."""
     from core.predict import write_bytes_whole  # late: files of predictions are made with a correction
 
-    arrays = {f"{part}.{name}": a for part, forest in correction.core.forests.items() for name, a in forest.arrays().items()}
+    forests = {**correction.core.forests, **{f"band {kind}": forest for kind, forest in correction.bands.forests.items()}}
+    arrays = {f"{key}.{name}": a for key, forest in forests.items() for name, a in forest.arrays().items()}
     raw = io.BytesIO()
     np.savez_compressed(raw, **arrays)  # type: ignore[arg-type]
     core = correction.core
     plain = {
         "version": correction.version,
         "trust": correction.trust,
-        "bands": correction.bands.table,
+        "bands": correction.bands.factors,
         "kinds": core.encoding.kinds,
         "effects": core.constants.effects,
         "runs": core.constants.counts,
@@ -166,13 +169,18 @@ def shipped(folder: Path = FOLDER) -> Correction | None:
         plain = json.loads((folder / "correction.json").read_text(encoding="utf-8"))
         with np.load(folder / "correction.npz", allow_pickle=False) as stored:
             names = Forest.__dataclass_fields__
-            forests = {part: Forest(**{n: stored[f"{part}.{n}"] for n in names}) for part in PARTS if f"{part}.roots" in stored}
+
+            def forest(key: str) -> Forest:
+                return Forest(**{name: stored[f"{key}.{name}"] for name in names})
+
+            forests = {part: forest(part) for part in PARTS if f"{part}.roots" in stored}
+            bands = Bands({kind: forest(f"band {kind}") for kind in plain["bands"]}, plain["bands"])
         core = Core(
             Constants(plain["effects"], plain["runs"]),
             Encoding({name: tuple(kinds) for name, kinds in plain["kinds"].items()}),
             forests,
             Known(plain["known"]["counts"], plain["known"]["loads"]),
         )
-        return Correction(plain["version"], core, plain["trust"], Bands(plain["bands"]))
+        return Correction(plain["version"], core, plain["trust"], bands)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CatalogError(f"The correction in {folder} cannot be read ({error}); make it again with roofcast validate --full.") from error

@@ -16,6 +16,7 @@ import numpy as np
 
 from core.answer import Step
 from core.batch import Group, groups, run
+from core.catalog.flavours import flavour
 from core.memory import Fit
 from core.phases import OFFLOADED
 from core.pipeline import metrics_from
@@ -188,6 +189,7 @@ class Traits:
     container: str
     attention: str
     graphs: bool
+    flavour: str  # build of the runtime that its version names
     unified: bool
     count: int
     year: str  # of the software, where something says
@@ -228,6 +230,7 @@ def _traits(scenario: Scenario) -> Traits:
         container=setting.quant.container,
         attention=attention + (", mixture" if mixture else ""),
         graphs=setting.graphs,
+        flavour=flavour((runtime.id, setting.engine), scenario.runtime_version),
         unified=device.unified,
         count=scenario.system.count,
         year=(scenario.runtime_date or "")[:4],
@@ -259,6 +262,16 @@ class Table:
     prefill: dict[str, np.ndarray]
     numbers: dict[str, np.ndarray]
     failed: dict[int, str]
+
+    def take(self, rows: np.ndarray) -> Table:
+        """These rows of the table, in this order."""
+
+        def some(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return {name: column[rows] for name, column in columns.items()}
+
+        elastic = {name: (decode[rows], prefill[rows]) for name, (decode, prefill) in self.elastic.items()}
+        return Table(self.index[rows], [self.traits[row] for row in rows], some(self.metrics), elastic, some(self.decode),
+                     some(self.prefill), some(self.numbers), {})  # fmt: skip
 
 
 def tabulate(scenarios: Sequence[Scenario], *, strict: bool = False) -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,46 +10,39 @@ import pandas as pd
 
 from core.batch import Group, metrics_of
 from core.constants import refit
-from core.constants_fit import Targets, balanced, fit_constants
-from core.correction import PARTS, Core, Encoding, Factors
+from core.constants_fit import BALANCE, Targets, balanced, fit_constants
+from core.correction import FACTOR_OF, PARTS, Core, Encoding
 from core.features import Table
-from core.forests import Forest, fit_forest
+from core.forests import Forest, fit_with_unseen
+from core.machine import Columns
 from core.observations import SPEEDS, Observations, column_values
 from core.support import Known
 
 CLEAR = {"prefill": 0.7, "decode": 0.5}  # elasticity from which a metric speaks for a step
 FARTHEST = {"prefill": 2.0, "decode": 2.0, "first_token": 3.0}  # log residual at which one is cut
+FOREST_BALANCE = 0.0  # how far the forests' lines are weighed by device and source
 QUEUED = 0.15  # how much a first token under load counts for the constants: it hangs on the queue, too
 
 
-def corrected_metrics(parts: Sequence[Group], size: int, factors: Factors) -> dict[str, np.ndarray]:
-    """Metrics of all scenarios under a correction, shape (3, scenarios): the pipeline at low, middle and high step times."""
+def metrics_at(parts: Sequence[Group], size: int, columns_of: Callable[[Group], Columns]) -> dict[str, np.ndarray]:
+    """Metrics of all scenarios with other columns, arrays along the scenarios."""
     found: dict[str, np.ndarray] = {}
     for group in parts:
-        at = group.index
-        c = refit(group.c, {term: scale[at] for term, scale in factors.scales.items()}, "")
-        knobs = {f"{name}_factor": np.exp(factors.steps[part][at].T.reshape(-1)) for part, name in zip(PARTS, KNOBS, strict=True)}
-        for name, amounts in metrics_of(replace(group, c=c).repeat(3), knobs).items():
-            found.setdefault(name, np.full((3, size), np.nan))[:, at] = amounts.reshape(3, -1)
+        for name, amounts in metrics_of(replace(group, c=columns_of(group))).items():
+            found.setdefault(name, np.full(size, np.nan))[group.index] = amounts
     return found
-
-
-KNOBS = ("decode", "prefill", "ttft")
 
 
 def middle(parts: Sequence[Group], size: int, scales: Mapping[str, np.ndarray], steps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Metrics at one value of each factor (log, by part; none where a part is not named), arrays along the scenarios."""
-    found: dict[str, np.ndarray] = {}
-    for group in parts:
-        at = group.index
-        c = refit(group.c, {term: scale[at] for term, scale in scales.items()}, "")
-        knobs = {
-            f"{name}_factor": np.exp(steps[part][at]) if part in steps else np.ones(len(at))
-            for part, name in zip(PARTS, KNOBS, strict=True)
-        }
-        for name, amounts in metrics_of(replace(group, c=c), knobs).items():
-            found.setdefault(name, np.full(size, np.nan))[at] = amounts
-    return found
+    """Metrics at given scales of the terms and logs of the factors (by part; none where a part is not named)."""
+
+    def columns_of(group: Group) -> Columns:
+        c = refit(group.c, {term: scale[group.index] for term, scale in scales.items()}, "")
+        for part, step in steps.items():
+            setattr(c, FACTOR_OF[part], np.exp(step[group.index]))
+        return c
+
+    return metrics_at(parts, size, columns_of)
 
 
 def log_residual(lines: pd.DataFrame, metrics: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -58,10 +51,10 @@ def log_residual(lines: pd.DataFrame, metrics: Mapping[str, np.ndarray]) -> np.n
         return np.asarray(np.log(lines["measured"].to_numpy() / column_values(lines, metrics)))
 
 
-def line_weights(lines: pd.DataFrame, table: Table) -> np.ndarray:
-    """How much each line counts: no device and no source dominates a metric."""
+def line_weights(lines: pd.DataFrame, table: Table, power: float) -> np.ndarray:
+    """How much each line counts, 1 on average. `power` 0: all alike; 1: each device of each source and metric does."""
     devices = [table.traits[place].device for place in lines["place"]]
-    return balanced([f"{a}|{b}|{c}" for a, b, c in zip(lines["source"], devices, lines["metric"], strict=True)])
+    return balanced([f"{a}|{b}|{c}" for a, b, c in zip(lines["source"], devices, lines["metric"], strict=True)], power)
 
 
 def fit_core(seen: Observations, parts: Sequence[Group], train: np.ndarray) -> Core:
@@ -69,7 +62,8 @@ def fit_core(seen: Observations, parts: Sequence[Group], train: np.ndarray) -> C
     lines = seen.lines[train & seen.lines["fit"].to_numpy() & seen.lines["metric"].isin(SPEEDS).to_numpy()].reset_index(drop=True)
     table, size = seen.table, len(seen.scenarios)
     place = lines["place"].to_numpy()
-    weight = line_weights(lines, table)
+    # Constants must hold for everyone, so no device and no source dominates them; what a forest says holds near its runs.
+    weight, near_weight = line_weights(lines, table, BALANCE), line_weights(lines, table, FOREST_BALANCE)
     queued = (lines["metric"] == "TTFT").to_numpy() & (table.numbers["users"][place] > 0)
     decode, prefill = lines["decode"].to_numpy(), lines["prefill"].to_numpy()
     log_ratio = np.log(lines["measured"].to_numpy() / lines["analytic"].to_numpy())
@@ -87,8 +81,8 @@ def fit_core(seen: Observations, parts: Sequence[Group], train: np.ndarray) -> C
         if ours.sum() < 50:
             return
         cut = np.clip(target[ours], -FARTHEST[part], FARTHEST[part])
-        forests[part], unseen = fit_forest(x[place[ours]], cut, weight[ours])
-        words[part] = forests[part].quantiles(x, (0.5,))[:, 0]
+        forests[part], unseen = fit_with_unseen(x[place[ours]], cut, near_weight[ours])
+        words[part][used] = forests[part].quantiles(x[used], (0.5,))[:, 0]
         # For its own runs a forest speaks only through trees that have not seen them.
         known = np.isfinite(unseen)
         total = np.bincount(place[ours][known], unseen[known], size)

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 QUANTILES = (0.1, 0.5, 0.9)
-TREES = 80
-LEAF = 3  # runs in a leaf, at least
-KEPT = 6  # residuals kept of a leaf, spread over its order
+TREES = 60
+LEAF = 1  # runs in a leaf, at least
+KEPT = 3  # residuals kept of a leaf, spread over its order
 FEATURES_TRIED = 0.35
 
 
@@ -59,20 +59,35 @@ class Forest:
         return found
 
 
-def fit_forest(features: np.ndarray, residual: np.ndarray, weight: np.ndarray, seed: int = 0) -> tuple[Forest, np.ndarray]:
+def fit_forest(
+    features: np.ndarray, residual: np.ndarray, weight: np.ndarray, seed: int = 0, *, trees: int = TREES, leaf: int = LEAF
+) -> Forest:
+    """A forest on residuals. Deterministic. What quantile-forest adds to a fitted forest, the arrays hold themselves."""
+    from sklearn.ensemble import ExtraTreesRegressor
+
+    return _fit(ExtraTreesRegressor, features, residual, weight, seed, trees, leaf)[0]
+
+
+def fit_with_unseen(features: np.ndarray, residual: np.ndarray, weight: np.ndarray, seed: int = 0) -> tuple[Forest, np.ndarray]:
     """A forest on residuals, and the median that each row gets from trees that have not seen it (NaN where all have)."""
     from quantile_forest import ExtraTreesQuantileRegressor
 
-    x = np.ascontiguousarray(features, dtype=np.float32)
-    model = ExtraTreesQuantileRegressor(
-        n_estimators=TREES, min_samples_leaf=LEAF, max_features=FEATURES_TRIED, max_samples_leaf=None, bootstrap=True,
-        random_state=seed, n_jobs=2,
-    )  # fmt: skip
-    model.fit(x, residual, sample_weight=weight)
+    forest, model = _fit(ExtraTreesQuantileRegressor, features, residual, weight, seed, TREES, LEAF, max_samples_leaf=None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # rows that every tree has seen get NaN, as documented
-        unseen = np.asarray(model.predict(x, quantiles=[0.5], oob_score=True)).reshape(-1)
-    return _flatten(model, x, residual), unseen
+        unseen = np.asarray(model.predict(np.ascontiguousarray(features, dtype=np.float32), quantiles=[0.5], oob_score=True)).reshape(-1)
+    return forest, unseen
+
+
+def _fit(
+    kind: Any, features: np.ndarray, residual: np.ndarray, weight: np.ndarray, seed: int, trees: int, leaf: int, **more: Any
+) -> tuple[Forest, Any]:
+    x = np.ascontiguousarray(features, dtype=np.float32)
+    model = kind(
+        n_estimators=trees, min_samples_leaf=leaf, max_features=FEATURES_TRIED, bootstrap=True, random_state=seed, n_jobs=2, **more
+    )
+    model.fit(x, residual, sample_weight=weight)
+    return _flatten(model, x, residual), model
 
 
 def _flatten(model: Any, x: np.ndarray, residual: np.ndarray) -> Forest:
