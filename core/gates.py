@@ -10,7 +10,7 @@ import functools
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +26,8 @@ THRESHOLDS = DATA / "fitted" / "thresholds.json"
 HONEST = ("configuration", "model", "device", "device family", "source", "time")
 OWN = "Targets by what was never seen"
 COVERS = "Intervals: share of runs inside p10–p90, each group weighing 1"
+
+LEAST_NOISE = 0.005  # a share: less is rounding, and a split of one group knows no chance
 
 Status = Literal["met", "missed", "not judged"]
 _SHARES = {"median", "mean", "p90", "near", "covered", "each_median", "each_mean", "each_covered", "width"}
@@ -163,7 +165,8 @@ def _other(scores: Scores, item: Mapping[str, Any], found: Mapping[tuple[str, st
     if "size" in item:
         sliced = scores.summary(populations()[item["population"]].choice(item["split"], size=[item["size"]]))
         line = sliced[0] if sliced else {}
-    return _gate(item["family"], item["name"], line, item["statistic"], low, high, item["population"], item["split"])
+    found_gate = _gate(item["family"], item["name"], line, item["statistic"], low, high, item["population"], item["split"])
+    return replace(found_gate, note=found_gate.note or item.get("note", ""))
 
 
 def cards(listed: Iterable[Gate]) -> dict[str, int]:
@@ -192,7 +195,7 @@ class Threshold:
 
     @property
     def broken(self) -> bool:
-        return self.now is None or self.now > self.accepted + self.noise
+        return self.now is None or self.now > self.accepted + max(self.noise, LEAST_NOISE)
 
 
 def thresholds(scores: Scores, lines: Iterable[Mapping[str, Any]] | None = None, path: Path | None = None) -> list[Threshold]:

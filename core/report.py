@@ -72,13 +72,12 @@ def headline(lines: Sequence[Mapping[str, Any]]) -> str:
 
 
 def target_cells(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The cells of the table of targets: population, split, median, mean, before_median, targets in percent, and whether met."""
+    """The cells of the table of targets: population, split, median, mean, before_median, targets in percent, met_median, met_mean."""
     cells = []
     for line in lines:
         if line["target_median"] is None:
             continue
-        met = 100 * line["median"] <= line["target_median"] and 100 * line["mean"] <= line["target_mean"]
-        cells.append({**line, "met": met})
+        cells.append({**line, **{f"met_{name}": 100 * line[name] <= line[f"target_{name}"] for name in ("median", "mean")}})
     return cells
 
 

@@ -96,11 +96,16 @@ def span(estimate: Estimate, metric: str, unit: str, *, digits: int = 2, among: 
     """
     if metric not in estimate.bands:
         return ""
-    ends = [show(end / among, unit, digits).rsplit(" ", 1) for end in estimate.bands[metric]]
+    ends = [show(_rounded(end / among, unit, digits), unit, digits).rsplit(" ", 1) for end in estimate.bands[metric]]
     shown = show(estimate.metric(metric) / among, unit).rsplit(" ", 1)
     if all(end[1:] == shown[1:] for end in ends):
         return "–".join(end[0] for end in ends)
     return "–".join(" ".join(end) for end in ends)
+
+
+def _rounded(end: float, unit: str, digits: int) -> float:
+    """An end of a range to so many digits: "2,700–25,000", not "2,667–24,838". Bytes keep theirs, they scale by 1,024."""
+    return end if unit == "B" else float(f"{end:.{digits}g}")
 
 
 def ranged(estimate: Estimate, metric: str, unit: str) -> str:

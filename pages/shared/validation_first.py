@@ -80,9 +80,13 @@ def _aims(cells: Sequence[Mapping[str, Any]]) -> str:
 def _aim(cell: Mapping[str, Any] | None) -> str:
     if cell is None:
         return "<td>–</td>"
-    mark = '<span class="mark met">✓ met</span>' if cell["met"] else '<span class="mark missed">✗ missed</span>'
     return (
-        f"<td><b>{report.share(cell['median'])}</b> {mark}"
-        f"<small>mean {report.share(cell['mean'])} · target {cell['target_median']:g}, {cell['target_mean']:g} %</small>"
-        f"<small>before {report.share(cell['before_median'])} · {cell['n']:,} numbers</small></td>"
+        f"<td><b>{report.share(cell['median'])}</b> {_mark(cell['met_median'])}"
+        f"<small>target {cell['target_median']:g} % · before {report.share(cell['before_median'])}</small>"
+        f"<small>mean {report.share(cell['mean'])} {_mark(cell['met_mean'])} target {cell['target_mean']:g} %</small>"
+        f"<small>{cell['n']:,} numbers</small></td>"
     )
+
+
+def _mark(met: bool) -> str:
+    return '<span class="mark met">✓</span>' if met else '<span class="mark missed">✗</span>'
