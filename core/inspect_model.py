@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core import choices
-from core.catalog.files import source
+from core.catalog.files import source, sources
 from core.catalog.models import ir
 from core.catalog.quants import quant, quants
 from core.errors import RoofcastError
@@ -147,9 +147,20 @@ def as_published(name: str) -> str:
 def field_rows(found: Inspected) -> list[Row]:
     """Every field that was read: its value, where it comes from, and in which of five ways."""
     return [
-        {"Field": name, "Value": str(field["value"]), "From": _way(field["origin"]), "Origin": field["origin"]}
+        {
+            "Field": name,
+            "Value": str(field["value"]),
+            "From": (way := _way(field["origin"])),
+            "Origin": "" if way == field["origin"] else field["origin"],
+        }
         for name, field in found.facts["fields"].items()
     ]
+
+
+def record_source(found: Inspected) -> str:
+    """Who says what the fields say: the title of the catalog's source, or the file that was read."""
+    key = str(found.facts["source"])
+    return sources()[key].title if key in sources() else key
 
 
 def _way(origin: str) -> str:

@@ -141,11 +141,22 @@ def _short(tokens: int) -> str:
 
 
 def type_rows(model: ModelIR, tokens: int) -> list[Row]:
-    """One token and one sequence of `tokens`, for the usual types of cache: cited numbers."""
+    """One sequence of `tokens`, as a cited number, and what one token more adds, in bytes, for the usual types of cache."""
     return [
-        {"type": kv_dtype(kind).name, "token": cache_per_token(model, kind), "sequence": cache_of_sequence(model, kind, tokens)}
+        {"type": kv_dtype(kind).name, "sequence": cache_of_sequence(model, kind, tokens), "more": added(model, kind, tokens)}
         for kind in CACHES
     ]
+
+
+def added(model: ModelIR, kind: str, tokens: int) -> float:
+    """Bytes that one token more adds to a sequence of `tokens`: nothing in layers whose window is full."""
+    return float(value(cache_of_sequence(model, kind, tokens + 1)) - value(cache_of_sequence(model, kind, tokens)))
+
+
+def past_windows(model: ModelIR, kind: str) -> float | None:
+    """Bytes that a token adds once all windows are full; None where no layer has one."""
+    windows = [block.attention.window for block in model.blocks if block.attention.window]
+    return added(model, kind, max(windows)) if windows else None
 
 
 def contexts(model: ModelIR) -> list[int]:

@@ -9,7 +9,7 @@ import streamlit as st
 from core.answer import Estimate
 from core.errors import RoofcastError
 from core.inspect_model import context, headline, parameters, published_check, short, weights
-from core.model_cache import cache_per_token
+from core.model_cache import cache_per_token, past_windows
 from core.quantity import value
 from core.scenario import from_flat
 from core.sweep import answer
@@ -48,12 +48,14 @@ def _header(choice: Choice) -> None:
         st.markdown(f"{_MARKS[mark]} {escape(sentence)}")
     total, active = parameters(model), parameters(model, active=True)
     per_token, size, longest = cache_per_token(model, choice.kv), weights(model, choice.quant), context(model)
+    late = past_windows(model, choice.kv)
+    growth = f"as {choice.kv}" if late is None else f"as {choice.kv}; {show(late, 'B')} past the windows"
     with st.grid(min_column_width=138, gap="medium"):
         number.tile("Parameters", total, short(float(value(total))), key="parameters", note=f"{model.parameters:,}")
         if model.active_parameters < model.parameters:
             number.tile("Active for a token", active, short(float(value(active))), key="active", note=f"{model.active_parameters:,}")
         number.tile("Longest context", longest, f"{model.max_context:,}", key="context", note="tokens")
-        number.tile("KV cache a token", per_token, show(float(value(per_token)), "B"), key="kv", note=f"as {choice.kv}, all layers")
+        number.tile("KV cache a token", per_token, show(float(value(per_token)), "B"), key="kv", note=growth)
         number.tile("Weights", size, show(float(value(size)), "B"), key="weights", note=f"as {choice.quant}")
     st.caption(CLICK)
 
@@ -78,7 +80,7 @@ try:
     chosen = model_choose.choose(fixed)
 except RoofcastError as error:
     st.title("What is inside the model?", anchor=False)
-    st.info(escape(str(error)))
+    st.info(f"{escape(str(error))} Choose another model above, or fetch this one from Hugging Face.")
     st.stop()
 _header(chosen)
 parts = {

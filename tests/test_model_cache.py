@@ -5,7 +5,18 @@ from __future__ import annotations
 import pytest
 
 from core.catalog.models import ir, models
-from core.model_cache import cache_of_sequence, cache_per_token, contexts, growth_rows, held_rows, kind_rows, type_rows, usual_context
+from core.model_cache import (
+    added,
+    cache_of_sequence,
+    cache_per_token,
+    contexts,
+    growth_rows,
+    held_rows,
+    kind_rows,
+    past_windows,
+    type_rows,
+    usual_context,
+)
 from core.model_facts import kv_bytes
 from core.quantity import value
 from core.units import MIB
@@ -56,3 +67,11 @@ def test_growth_reaches_the_longest_context(name: str) -> None:
     assert totals == sorted(totals) and usual_context(model) == 8192
     sizes = [value(row["sequence"]) for row in type_rows(model, 8192)]
     assert sizes[0] == 2 * sizes[1] > sizes[2] > sizes[3]
+
+
+def test_full_windows_add_nothing() -> None:
+    """Gemma 3 27B: ten of 62 layers go on growing; Qwen3 has no window, gpt-oss keeps half of its layers."""
+    gemma, plain = ir("google/gemma-3-27b-it"), ir("Qwen/Qwen3-8B")
+    assert past_windows(plain, "f16") is None and added(plain, "f16", 8192) == value(cache_per_token(plain, "f16"))
+    assert past_windows(gemma, "f16") == added(gemma, "f16", 8192) == 10 * 16 * 128 * 2 * 2
+    assert added(gemma, "f16", 100) == value(cache_per_token(gemma, "f16"))

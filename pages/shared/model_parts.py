@@ -10,7 +10,7 @@ import streamlit as st
 
 from core import model_cache, model_diff, model_tensors
 from core.errors import RoofcastError
-from core.inspect_model import as_published, field_rows, inspect_model, model_options, set_by_hand
+from core.inspect_model import as_published, field_rows, inspect_model, model_options, record_source, set_by_hand
 from core.quantity import value
 from core.units import show
 from pages.shared import model_choose, model_diagram, number
@@ -58,7 +58,7 @@ def cache(choice: Choice) -> None:
         for at, row in enumerate(model_cache.type_rows(model, tokens)):
             number.tile(
                 row["type"], row["sequence"], show(float(value(row["sequence"])), "B"), key=f"cache-{at}",
-                note=f"{show(float(value(row['token'])), 'B')} for each further token",
+                note=f"{show(row['more'], 'B')} for each further token",
             )  # fmt: skip
     st.caption("Of one sequence, before any split over devices; runtimes round up to blocks and may keep more of sliding layers.")
     rows = model_cache.growth_rows(model, choice.kv)
@@ -106,7 +106,7 @@ def fields(choice: Choice) -> None:
         pd.DataFrame(field_rows(found)), hide_index=True,
         column_config={"Origin": st.column_config.TextColumn("In full", width="large"), "From": "Where from"},
     )  # fmt: skip
-    st.caption(escape(f"Source of the record: {found.facts['source']}."))
+    st.caption(escape(f"Source of the record: {record_source(found)}."))
     with st.form("by-hand", border=False):
         left, right = st.columns([3, 1], vertical_alignment="bottom")
         text = left.text_input(

@@ -49,7 +49,10 @@ def draw(estimate: Estimate) -> None:
             on_click="ignore", key="steps-csv", help="A line for each operation, and a total: the lines add up to it.",
         )  # fmt: skip
     table = step_table.step_table(estimate, phase or "decode")
-    st.caption(f"One {table.step} on one device (the slowest), all layers of a kind together. Click a number for its formula and sources.")
+    st.caption(
+        f"One {table.step} on one device (the slowest), all layers of a kind together. Click a number for its formula and sources. "
+        "Under load a token also waits for the prompts of others that share its steps."
+    )
     _table(table)
 
 
