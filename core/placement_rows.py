@@ -26,7 +26,7 @@ BUFFERS, SET_ASIDE = "buffers and context", "set aside by the engine"
 BAR_NAMES = (*dict.fromkeys(BARS.values()), BUFFERS, SET_ASIDE)
 COLOURS = (*dict.fromkeys(BARS.values()), "", SET_ASIDE, BUFFERS)  # by the theme's order of colours, but for the limit's
 MOST_BARS = 16  # beyond, ranks of a stage share a bar
-MOST_CELLS = 64  # beyond, the first replica stands for all
+MOST_CELLS = 32  # beyond, the first replica stands for all
 
 Row = dict[str, Any]
 
