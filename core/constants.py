@@ -98,7 +98,7 @@ class Constants:
 
 
 # Which columns a term's scale divides (efficiencies) or multiplies (fixed costs).
-_EFFICIENCIES = {
+EFFICIENCIES = {
     "weights": "weights_efficiency",
     "experts": "experts_efficiency",
     "kv": "kv_efficiency",
@@ -116,7 +116,7 @@ _OF_BANDWIDTH = ("weights", "experts", "kv", "recurrent_memory", "activations")
 def refit(c: Columns, scale: Mapping[str, Any], version: str) -> Columns:
     """The columns with fitted efficiencies and fixed costs in place of assumed ones; floats, arrays or cited leaves as they were."""
     gpu = Columns(**vars(c.gpu))
-    for term, name in _EFFICIENCIES.items():
+    for term, name in EFFICIENCIES.items():
         assumed = getattr(gpu, name)
         top = np.maximum(gpu.bandwidth_ceiling if term in _OF_BANDWIDTH else gpu.peak_ceiling, value(assumed))
         setattr(gpu, name, _fitted(assumed, np.minimum(value(assumed) / scale[term], top), version))

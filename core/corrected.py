@@ -12,19 +12,20 @@ from typing import Any
 import numpy as np
 
 from core.answer import Level, Support
-from core.bands import BAND_OF
+from core.bands import BAND_OF, LEAST
 from core.batch import groups, run
 from core.catalog.files import source
 from core.catalog.fitted_memory import memory_band
-from core.constants import refit
+from core.constants import EFFICIENCIES, refit
 from core.correction import Correction, Factors
-from core.features import Table, Traits, tabulate
+from core.features import Table, Traits, tabulate, total_of
 from core.machine import Columns
 from core.memory import Fit
 from core.pipeline import metrics_from
 from core.quantity import leaf, value
 from core.scenario import Scenario
 
+PAST_PEAK = 1.1  # how far arithmetic may pass the datasheet's peak: clocks boost, and some peaks are guessed
 TIMES = ("ttft", "tpot", "latency")
 EXACT = ("weights", "KV cache")  # parts of memory that are counted; all others are estimated
 # Part of the correction → the column it acts on, what it is a factor of, and what that is computed by.
@@ -73,7 +74,7 @@ class Learned:
 
     def bands(self, c: Columns, found: Fit, metrics: Mapping[str, float]) -> dict[str, tuple[float, float]]:
         """p10 and p90 of the metrics in base units, of those that are finite and have a range. `c` are plain columns."""
-        ends = _bands(self.correction, metrics, self.word, np.array([0]), estimated_bytes(c, found), _memory_band(self.traits))
+        ends = _bands(self.correction, metrics, self.word, np.array([0]), c, estimated_bytes(c, found), _memory_band(self.traits))
         one = {name: (np.asarray(low).item(), np.asarray(high).item()) for name, (low, high) in ends.items()}
         return {name: pair for name, pair in one.items() if _is_range(*pair)}
 
@@ -113,7 +114,7 @@ def answers(scenarios: Sequence[Scenario], correction: Correction, *, strict: bo
         with np.errstate(all="ignore"):
             metrics = {name: group.spread(amount) for name, amount in metrics_from(c, fit, served, group.arrival).items()}
             multipliers = np.array([_memory_band(table.traits[n]) for n in at]).T
-            ends = _bands(correction, metrics, factors, at, estimated_bytes(c, fit), multipliers)
+            ends = _bands(correction, metrics, factors, at, c, estimated_bytes(c, fit), multipliers)
         for n, place in enumerate(group.index.tolist()):
             found[place] = Answer(
                 {name: float(amounts[n]) for name, amounts in metrics.items()},
@@ -135,17 +136,35 @@ def _memory_band(traits: Traits) -> tuple[float, float]:
     return memory_band(traits.runtime, traits.backend)
 
 
-def _bands(correction: Correction, metrics: Mapping[str, Any], factors: Factors, at: np.ndarray, estimated: Any, multipliers: Any) -> Ends:
-    """p10 and p90 of the metrics of scenarios `at`: times and rates as runs did that were left out, memory by its `estimated`
-    bytes times `multipliers`."""
+def _bands(
+    correction: Correction, metrics: Mapping[str, Any], factors: Factors, at: np.ndarray, c: Columns, estimated: Any, multipliers: Any
+) -> Ends:
+    """p10 and p90 of the metrics of scenarios `at`: times and rates as runs did that were left out, but none faster than the
+    device can be; memory by its `estimated` bytes times `multipliers`. `c`: plain columns of these scenarios."""
     ends: Ends = {}
+    decode, prefill = (_room(factors, step, at, c) for step in ("decode", "prefill"))
+    rooms = {"decode_rate": decode, "tpot": decode, "prefill_rate": prefill, "ttft": prefill}
     for name in BAND_OF:
         faster, slower = correction.bands.widths(name, factors.doubt[at])
+        faster = np.minimum(np.maximum(faster, -rooms.get(name, np.maximum(decode, prefill))), -LEAST)
         low, high = (faster, slower) if name in TIMES else (-slower, -faster)
         ends[name] = metrics[name] * np.exp(low), metrics[name] * np.exp(high)
     low, high = multipliers
     ends["memory_peak"] = metrics["memory_peak"] + (low - 1) * estimated, metrics["memory_peak"] + (high - 1) * estimated
     return ends
+
+
+def _room(factors: Factors, step: str, at: np.ndarray, c: Columns) -> np.ndarray:
+    """ln of how much faster a step would be that only reads its weights and cache, or only computes, at the datasheet's rates."""
+    terms = {term: time[at] for term, time in factors.terms[step].items()}
+
+    def least(*names: str) -> np.ndarray:
+        return np.asarray(sum(terms[name] * np.asarray(value(getattr(c.gpu, EFFICIENCIES[name]))) for name in names))
+
+    with np.errstate(all="ignore"):
+        bound = np.maximum(least("weights", "experts", "kv"), least("compute", "experts_compute") / PAST_PEAK)
+        room = np.log(total_of(terms) * np.exp(factors.steps[step][at, 1]) / bound)
+    return np.where(np.isfinite(room), np.maximum(room, LEAST), np.inf)
 
 
 def estimated_bytes(c: Columns, found: Fit) -> Any:

@@ -73,13 +73,14 @@ class Factors:
     """What a correction says of some scenarios, arrays along them.
 
     `scales`: by term. `steps[part]`: log factors, shape (scenarios, 3): low, middle, high. `near`: `Known.nearness`.
-    `doubt`: what tells how far an estimate may be off, shape (scenarios, features).
+    `doubt`: what tells how far an estimate may be off, shape (scenarios, features). `terms[step]`: seconds of each term, scaled.
     """
 
     scales: Mapping[str, np.ndarray]
     steps: Mapping[str, np.ndarray]
     near: np.ndarray
     doubt: np.ndarray
+    terms: Mapping[str, Mapping[str, np.ndarray]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,9 @@ class Core:
         kinds = np.array([(t.age, t.audience == "server", t.backend == "cpu", t.unified) for t in table.traits], dtype=float)
         strange = near > NEARNESS.index("setup")  # first, for it has a factor of its own (core.bands)
         doubt = np.column_stack([strange, self.known.evidence(table.traits), near, spread, load, kinds.reshape(len(near), -1)])
-        return Factors(scales, steps, near, np.nan_to_num(doubt))
+        assumed = {"decode": table.decode, "prefill": table.prefill}
+        terms = {step: {term: time * scales[term] for term, time in of.items()} for step, of in assumed.items()}
+        return Factors(scales, steps, near, np.nan_to_num(doubt), terms)
 
 
 def _host_shares(table: Table, scales: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
