@@ -159,7 +159,9 @@ def _profile(entry: Mapping[str, Any], imported: Imported) -> None:
         device = built(base.name if base else "", {**kind, **figures})
         if base is not None and device.id != base.id:
             device = built(base.name, {**figures, "name": f"{base.name} ({title})"})
-            imported.notes.append(f"{sku}: the file differs from the catalog; both stand side by side below.")
+            imported.notes.append(
+                f"{sku}: the file differs from the catalog, so it is taken as a device of your own beside the shipped one."
+            )
         imported.devices.append(device)
         if number == 0:
             imported.systems[title] = _machine(entry, device, _whole(gpu, "count"), title, imported)

@@ -143,6 +143,29 @@ def hourly(device: Device) -> tuple[float | None, str]:
     return (best.usd_per_h or 0.0) / (best.count or 1), ", ".join(filter(None, (best.provider, best.type, best.date)))
 
 
+def rented(device: Device) -> list[dict[str, Any]]:
+    """The cloud instances with this device, cheapest for one of them first; those without a price last."""
+    id_ = (own_hardware.base_of(device) or device).id
+    found = [row for row in instances.instances() if row.device == id_]
+    found.sort(key=lambda row: (row.usd_per_h is None, (row.usd_per_h or 0.0) / (row.count or 1)))
+    return [
+        {
+            "Instance": row.label,
+            "Provider": row.provider,
+            "Count": row.count,
+            "vCPU": row.vcpus,
+            "RAM, GB": row.ram_gb,
+            "$/h": row.usd_per_h,
+            "Terms": row.terms,
+            "Region": row.region or "",
+            "Date": row.date or "",
+            "Estimate": row.unsupported or "yes",
+            "Source": files.source(row.source).title,
+        }
+        for row in found
+    ]
+
+
 # ---------------------------------------------------------------- one device
 
 

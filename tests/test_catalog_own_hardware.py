@@ -53,6 +53,12 @@ def test_what_follows_a_changed_figure_is_unknown_again() -> None:
     assert built(base.name, {"memory_gb": 96, "memory_usable_gib": 95}).memory_usable_gib == 95
 
 
+def test_one_name_however_it_is_written() -> None:
+    first, second = hardware.device("4090?memory_gb=48&name=My card"), hardware.device("My card?base=rtx-4090&memory_gb=48")
+    assert first == second and first.id == "My card?base=GeForce RTX 4090&memory_gb=48"
+    assert hardware.device("4090?memory_gb=48").id == "GeForce RTX 4090?memory_gb=48"
+
+
 def test_nothing_changed_is_the_shipped_device() -> None:
     base = hardware.device("RTX 4090")
     assert built("4090", {"memory_gb": "24"}) == base
@@ -69,7 +75,7 @@ def test_the_name_is_the_whole_record(bandwidth: float, memory: float, name: str
         found = built(base, {**NEW, **fields} if not base else fields)
         again = written_out(found.id)
         assert again.id == found.id
-        assert again.name == found.name
+        assert again.name == found.name == name.strip()
         assert again.memory_bandwidth_gb_s == pytest.approx(bandwidth, rel=1e-9)
 
 

@@ -15,7 +15,7 @@ from pages.shared.hardware_parts import facts_html
 
 PAGES = Path(__file__).resolve().parents[1] / "pages"
 PARTS = ["Facts", "Side by side", "Roofline", "Edit or add", "Import and export"]
-OWN = "GeForce RTX 4090?name=My card&memory_bandwidth_gb_s=950"
+OWN = "My card?base=GeForce RTX 4090&memory_bandwidth_gb_s=950"
 
 
 @pytest.fixture(autouse=True)
@@ -116,6 +116,7 @@ def test_with_consent_it_is_stored_with_versions(home: Path) -> None:
     page = edited(page, OWN, memory_bandwidth_gb_s=960.0)
     assert "Stored as version 2" in told(page)
     assert "950 → **960**" in told(page)
+    assert list(page.dataframe[0].value["Device"]).count("My card") == 1
     assert hardware.device("My card").memory_bandwidth_gb_s == 960
     page.button("hardware-forget").click().run()
     assert own_hardware.saved() == {}

@@ -1,7 +1,8 @@
 """Devices of a user's own: a shipped one with fields set by hand, or a new one, each written out in its own name.
 
-"GeForce RTX 4090?memory_bandwidth_gb_s=950" is that card with another bandwidth; "?name=My card&vendor=…" is a new device. Such a
-name is the whole record: a link carries it, and nothing has to be stored. With consent it is stored in the folder `hardware` of
+"GeForce RTX 4090?memory_bandwidth_gb_s=950" is that card with another bandwidth, "My card?base=GeForce RTX 4090&…" is one with a
+name of its own, and "My card?base=&vendor=…" a new device. Such a name is the whole record: a link carries it, and nothing has to be
+stored. With consent it is stored in the folder `hardware` of
 ROOFCAST_HOME, a file a device that holds every version; then its plain name means the newest.
 """
 
@@ -60,7 +61,8 @@ def built(base: str, fields: Mapping[str, Any]) -> Device:
     and disagreements about it are gone. Raises CatalogError, one sentence, for what is unknown, missing or impossible.
     """
     start = hardware.shipped_device(base) if base.strip() else None
-    given = {field: (None if amount == "" else amount) for field, amount in fields.items()}
+    stripped = {field: amount.strip() if isinstance(amount, str) else amount for field, amount in fields.items()}
+    given = {field: (None if amount == "" else amount) for field, amount in stripped.items()}
     for field in given:
         if field not in FIELDS:
             raise CatalogError(f"A device has no field '{field}'; it has {', '.join(FIELDS)}.")
@@ -108,7 +110,8 @@ def parts(name: str) -> tuple[str, dict[str, str]]:
         pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=2 * len(FIELDS))
     except ValueError as error:
         raise CatalogError(f"The device '{name[:80]}' sets too many fields; there are {len(FIELDS)}.") from error
-    return base.strip(), dict(pairs)
+    fields = dict(pairs)
+    return (fields.pop("base").strip(), {"name": base.strip(), **fields}) if "base" in fields else (base.strip(), fields)
 
 
 def is_own(device: Device) -> bool:
@@ -138,19 +141,19 @@ _TITLES = {"device_class": "class", "arch": "architecture", "measured_bandwidth_
 
 
 def _written(base: str, changed: Mapping[str, Any]) -> str:
-    def text(amount: Any) -> str:
-        plain = (
-            ""
-            if amount is None
-            else str(amount).lower()
-            if isinstance(amount, bool)
-            else f"{amount:.10g}"
-            if isinstance(amount, float)
-            else str(amount)
-        )
-        return quote(plain, safe=" ,()/:")
+    fields = [f"{field}={_text(changed[field])}" for field in FIELDS if field in changed and field != "name"]
+    if "name" in changed:  # first, so that people know it in a list
+        return f"{changed['name']}?" + "&".join([f"base={_text(base)}", *fields])
+    return f"{base}?" + "&".join(fields)
 
-    return base + "?" + "&".join(f"{field}={text(changed[field])}" for field in FIELDS if field in changed)
+
+def _text(amount: Any) -> str:
+    """A field's value as a name holds it."""
+    if amount is None:
+        return ""
+    if isinstance(amount, bool):
+        return str(amount).lower()
+    return quote(f"{amount:.10g}" if isinstance(amount, float) else str(amount), safe=" ,()/:")
 
 
 def _checked(raw: Mapping[str, Any]) -> Device:

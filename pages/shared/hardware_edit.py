@@ -119,6 +119,8 @@ def _take(device: Device | None, ident: str, store: bool) -> None:
     except CatalogError as error:
         st.session_state[_WRONG] = str(error)
         return
+    if device is not None and device.name == made.name:
+        own_devices.drop(device.id)
     own_devices.remember(made.id)
     st.session_state[_DONE] = (made.id, version)
     looked = [name for name in st.session_state.get(hardware_choose.CHOSEN, []) if device is None or name != own_hardware.listed(device)]

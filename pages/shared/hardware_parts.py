@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape as html
 
+import pandas as pd
 import streamlit as st
 
 from core.catalog import own_hardware
 from core.catalog.hardware import Device
-from core.hardware_library import Fact, Said, changed, compared, estimate_knobs, roofs, summary
+from core.hardware_library import Fact, Said, changed, compared, estimate_knobs, rented, roofs, summary
 from core.hardware_library import facts as facts_of
 from pages.shared import charts
 from pages.shared.words import escape
@@ -70,6 +71,19 @@ def _device(device: Device) -> None:
     if device.aliases:
         st.caption(f"Also called {escape(', '.join(device.aliases))}.")
     st.html(_CSS + facts_html(device))
+    if instances := rented(device):
+        with st.expander(f"Cloud instances with it: {len(instances)}"):
+            number = st.column_config.NumberColumn
+            st.dataframe(
+                pd.DataFrame(instances),
+                hide_index=True,
+                placeholder="",
+                key=f"rented-{device.id}",
+                column_config={"$/h": number(format="%.2f"), "RAM, GB": number(format="localized")},
+            )
+            st.caption(
+                "Prices of whole machines. Your own (reserved, spot, another region) join them from a file: see `roofcast instances`."
+            )
 
 
 def facts_html(device: Device) -> str:
