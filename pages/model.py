@@ -60,13 +60,14 @@ def _header(choice: Choice) -> None:
     st.caption(CLICK)
 
 
-def _steps(found: Estimate | None, wrong: str) -> None:
+def _steps(found: Estimate | None, wrong: str, name: str) -> None:
     if found is not None:
         model_steps.draw(found)
     elif wrong:
         st.info(escape(wrong))
     else:
-        st.caption("Choose a machine and a load under “Your hardware”, then follow the link at its end back to here.")
+        st.caption("Choose a machine and a load for this model, then follow the link at the end of the estimate back to here.")
+        st.page_link("estimate.py", label="Estimate this model", icon=":material/speed:", query_params={"model": name})
 
 
 passing.unpack()
@@ -87,7 +88,7 @@ parts = {
     "Layers": lambda: model_parts.layers(chosen),
     "Tensors": lambda: model_parts.tensors(chosen),
     "KV cache": lambda: model_parts.cache(chosen),
-    "Step by step": lambda: _steps(estimate, refused),
+    "Step by step": lambda: _steps(estimate, refused, chosen.found.facts["id"]),
     "Fields": lambda: model_parts.fields(chosen),
     "Compare": lambda: model_parts.compare(chosen),
 }

@@ -36,6 +36,25 @@ def test_into_the_model_and_back(address: str, browser: Any) -> None:
     context.close()
 
 
+def test_another_model_is_taken_back_to_the_estimate(address: str, browser: Any) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.goto(f"{address}/?model=Qwen3-8B%3Fnum_hidden_layers%3D40")
+    settled(page)
+    page.get_by_role("link", name="Look inside the model").click()
+    heading = page.get_by_role("heading", level=1)
+    expect(heading).to_contain_text("in 40 layers", timeout=20_000)
+    settled(page)
+    page.get_by_role("combobox").first.click()
+    page.keyboard.type("gpt-oss-20b")
+    page.keyboard.press("Enter")
+    expect(heading).to_contain_text("gpt-oss-20b", timeout=20_000)
+    settled(page)
+    page.get_by_role("link", name="Back to the estimate").click()
+    expect(heading).to_contain_text("gpt-oss-20b at Q4_K_M", timeout=20_000)
+    context.close()
+
+
 @pytest.mark.parametrize("view", ["Layers", "Tensors", "KV cache", "Step by step", "Fields", "Compare"])
 @pytest.mark.parametrize(("scheme", "width"), [("dark", 390), ("light", 1280)])
 def test_renders_without_overflow(address: str, browser: Any, scheme: str, width: int, view: str) -> None:

@@ -7,7 +7,8 @@ from urllib.parse import parse_qsl
 import pytest
 from fake_hub import TOKEN, FakeHub, repo_of, unquantised
 from streamlit.testing.v1 import AppTest
-from test_pages import FRAME, notices, said
+from test_pages import FRAME, notices, said, sentence
+from test_pages import opened as estimated
 
 from core.catalog.models import ir, models
 from core.scenario import Scenario, System, Workload
@@ -104,7 +105,7 @@ def test_a_scenario_is_shown_operation_by_operation() -> None:
 def test_what_cannot_be_asked_gets_a_sentence() -> None:
     page = opened(model="Qwen3-8B", device="RTX 4090", tp="3", model_view="Step by step")
     assert "tensor" in notices(page) and "Qwen3-8B" in title(page)
-    assert "Your hardware" in said(opened(model="Qwen3-8B", model_view="Step by step"))
+    assert "Choose a machine and a load" in said(opened(model="Qwen3-8B", model_view="Step by step"))
 
 
 # ---- the Hub
@@ -157,6 +158,16 @@ def test_a_visitors_token_is_used_once_and_forgotten(hub: FakeHub) -> None:
 def test_what_is_no_model_of_the_hub_gets_a_sentence(hub: FakeHub, text: str, word: str) -> None:
     page = fetched(opened(), text)
     assert word in notices(page) and not hub.asked
+
+
+def test_a_fetched_model_and_one_changed_by_hand_can_be_estimated(hub: FakeHub) -> None:
+    name = small(hub)
+    page = fetched(opened(), "me/small")
+    for asked, said_of in ((value_of(page, "model"), name), ("Qwen3-8B?num_hidden_layers=40", "Qwen3-8B?num_hidden_layers=40")):
+        answer = estimated(model=asked)
+        assert sentence(answer).startswith(f"{said_of.rpartition('/')[2]} at ") and not notices(answer)
+        checked(answer.number_input("concurrency").set_value(4).run())
+        assert sentence(answer).startswith(f"{said_of.rpartition('/')[2]} at "), "another control leaves the model alone"
 
 
 # ---- by hand, and two models

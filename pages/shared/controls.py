@@ -90,6 +90,7 @@ def _read_link() -> None:
 def read_again() -> None:
     """Take the address anew when this form is drawn next: another page may lead back with an address of its own."""
     st.session_state.pop("_link_notices", None)
+    st.session_state.pop("model", None)  # it may be one that only the last address listed, and would be taken for a wrong one
 
 
 def _exact_link(asked: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:

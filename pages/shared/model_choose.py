@@ -89,7 +89,8 @@ def _fetch_form(asked: str) -> None:
             left, right = st.columns([3, 2])
             text = left.text_input(
                 "Id or link", value=asked, key=f"hub-text-{asked}", max_chars=1000, placeholder="Qwen/Qwen3-8B, or a link to a GGUF file",
-                help="Only the config and the headers of its files are fetched, never the weights. They are kept on this server.",
+                help="Only the config and the headers of its files are fetched, never the weights. They are kept on this server, where "
+                "anyone can open them by name.",
             )  # fmt: skip
             token = right.text_input(
                 "Your token, for gated models", type="password", key=f"hub-token-{turn}", max_chars=200, autocomplete="off",
