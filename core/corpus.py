@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +15,8 @@ from typing import Any
 
 import duckdb
 import pandas as pd
-import platformdirs
 
-from core.catalog.files import DATA
+from core.catalog.files import DATA, home
 from core.corpus_views import VIEWS, VIEWS_SQL
 from core.errors import RunError
 from core.records import COLUMNS, SCHEMA_VERSION, TEXT_COLUMNS, RunRecord, read_record
@@ -37,8 +35,7 @@ _LIMITS: dict[str, str | bool | int | float | list[str]] = {
 
 def user_folder() -> Path:
     """Where a user's own runs stand: the folder `runs` of ROOFCAST_HOME, else of the platform's place for data."""
-    home = os.environ.get("ROOFCAST_HOME")
-    return (Path(home) if home else Path(platformdirs.user_data_dir("roofcast", appauthor=False))) / "runs"
+    return home() / "runs"
 
 
 @dataclass(slots=True)

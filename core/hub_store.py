@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import re
 import zlib
 from pathlib import Path
 from urllib.parse import quote
 
-import platformdirs
 from pydantic import ValidationError
 
+from core.catalog.files import home
 from core.errors import HubError, RunError
 from core.hub_model import SCHEMA, HubModel
 from core.hub_names import Target, folder_of, parse
@@ -27,8 +26,7 @@ MAIN = "main"
 
 def store_folder() -> Path:
     """The folder `hub` of ROOFCAST_HOME, else of the platform's place for data."""
-    home = os.environ.get("ROOFCAST_HOME")
-    return (Path(home) if home else Path(platformdirs.user_data_dir("roofcast", appauthor=False))) / "hub"
+    return home() / "hub"
 
 
 def _place(repo: str, revision: str, file: str | None) -> Path:
