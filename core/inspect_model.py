@@ -101,12 +101,13 @@ def published_check(found: Inspected) -> tuple[str, str]:
     nearest = min((ours, ours + module), key=lambda amount: abs(amount - said))
     part = abs(said / nearest - 1)
     share = f"{part:.2%}" if part >= 1e-4 else "less than 0.01%"
-    gap = f"The published total is {said:,}: {abs(said - nearest):,} {'more' if said > nearest else 'fewer'} ({share})"
+    beside = " than here with the prediction module" if nearest != ours else ""
+    gap = f"The published total is {said:,}: {abs(said - nearest):,} {'more' if said > nearest else 'fewer'}{beside} ({share})"
     covers = found.facts.get("published_covers")
     if covers and covers != "weights":
         return "explained", f"{gap}, for it counts {covers}."
     if found.ir.native_quant and part < 1e-3:
-        return "explained", f"{gap}. Totals of quantised checkpoints count scales among the parameters, which is of this size."
+        return "explained", f"{gap}. Totals of quantised checkpoints often count scales too, which would be of this order."
     return "differs", f"{gap}. Nothing at hand explains it."
 
 
