@@ -104,7 +104,7 @@ class Core:
             share = np.ones(len(x)) if trust is None else np.asarray(trust[part])[near]
             # A forest speaks of what the device does: no run with weights on the host was fitted.
             of_host = host["decode" if part == "decode" else "prefill"]
-            middle = np.log(of_host + (1 - of_host) * np.exp(word[:, 1] * share))
+            middle = np.log(of_host + (1 - of_host) * np.exp(word[:, 1])) * share
             # The forest's own spread stays whole: what is not believed of its middle is doubt, not knowledge.
             steps[part] = np.column_stack([middle + (word[:, 0] - word[:, 1]), middle, middle + (word[:, 2] - word[:, 1])])
         spread = np.column_stack([steps[part][:, 2] - steps[part][:, 0] for part in PARTS])
