@@ -195,3 +195,10 @@ def test_two_models_side_by_side() -> None:
     assert set(shown["Differs"]) == {True}
     checked(page.toggle("only-differs").set_value(False).run())
     assert len(page.dataframe[0].value) > len(shown)
+
+
+def test_a_shared_server_asks_for_no_token(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a visitor's token opens is kept where all others find it by name."""
+    monkeypatch.setenv("ROOFCAST_HOSTED", "1")
+    page = opened()
+    assert not [box for box in page.text_input if str(box.key).startswith("hub-token")]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core import choices
+from core.catalog.own_hardware import may_store
 from core.catalog.quants import kv_dtypes
 from core.errors import RoofcastError
 from core.hub import fetch
@@ -92,10 +93,11 @@ def _fetch_form(asked: str) -> None:
                 help="Only the config and the headers of its files are fetched, never the weights. They are kept on this server, where "
                 "anyone can open them by name.",
             )  # fmt: skip
+            # What one visitor's token opens is kept for all, so a shared server takes none.
             token = right.text_input(
                 "Your token, for gated models", type="password", key=f"hub-token-{turn}", max_chars=200, autocomplete="off",
                 help="Used for this one request and then forgotten. Not needed for public models.",
-            )  # fmt: skip
+            ) if may_store() else None  # fmt: skip
             pressed = st.form_submit_button("Fetch", icon=":material/download:", key="hub-go")
         if wrong:
             st.warning(escape(wrong))
