@@ -11,9 +11,12 @@ from core.answer import Estimate
 from core.correction import shipped
 from core.errors import RoofcastError
 from core.estimate import estimate
+from core.quantity import value
 from core.scenario import Scenario
 
-METRICS = ("ttft", "tpot", "decode_rate", "prefill_rate", "output_rate", "latency", "batch")
+METRICS = ("ttft", "tpot", "decode_rate", "prefill_rate", "output_rate", "latency", "batch", "power", "energy_per_token")
+ALWAYS = ("memory_peak",)  # also of what does not run
+MONEY = ("usd_per_h", "usd_per_million", "usd_per_month")
 
 USERS = (1, 2, 4, 8, 16, 32, 64, 128)
 
@@ -32,9 +35,21 @@ def _point(scenario: Scenario) -> tuple[tuple[str, Any], ...]:
     try:
         found = estimate(scenario, shipped())
     except RoofcastError as error:
-        return (("fits", False), ("error", str(error)), *((name, math.nan) for name in METRICS))
-    numbers = ((name, found.metric(name) if found.runs else math.nan) for name in METRICS)
-    return (("fits", found.runs), ("error", ""), ("feasibility", found.feasibility), *numbers)
+        return (("fits", False), ("error", str(error)), *((name, math.nan) for name in (*METRICS, *ALWAYS, *MONEY)))
+    told = METRICS if found.runs else ()
+    numbers = {name: found.metric(name) for name in (*told, *ALWAYS)}
+    numbers |= {name: float(value(found.money[name])) for name in MONEY if found.runs}
+    ends = {f"{name}_{end}": amount for name in numbers for end, amount in zip(("p10", "p90"), found.bands.get(name, ()), strict=False)}
+    unknown = {name: math.nan for name in (*METRICS, *MONEY) if name not in numbers}
+    return (("fits", found.runs), ("error", ""), ("feasibility", found.feasibility), *{**numbers, **unknown, **ends}.items())
+
+
+def point(scenario: Scenario) -> dict[str, Any]:
+    """What a sweep tells of one scenario: `fits`, `error`, METRICS, ALWAYS and MONEY in base units, "NAME_p10" and "NAME_p90" where known.
+
+    NaN where it does not run; what is no legal scenario has its `error`.
+    """
+    return dict(_point(scenario))
 
 
 def sweep(scenario: Scenario, knob: str, values: Iterable[Any], *, progress: Callable[[float], None] | None = None) -> list[dict[str, Any]]:
@@ -46,10 +61,10 @@ def sweep(scenario: Scenario, knob: str, values: Iterable[Any], *, progress: Cal
     records: list[dict[str, Any]] = []
     for done, item in enumerate(listed, 1):
         try:
-            point = dict(_point(scenario.with_(**{knob: item})))
+            found = point(scenario.with_(**{knob: item}))
         except RoofcastError as error:
-            point = {"fits": False, "error": str(error), **dict.fromkeys(METRICS, math.nan)}
-        records.append({knob: item, **point})
+            found = {"fits": False, "error": str(error), **dict.fromkeys((*METRICS, *ALWAYS, *MONEY), math.nan)}
+        records.append({knob: item, **found})
         if progress:
             progress(done / len(listed))
     return records
