@@ -159,6 +159,8 @@ _SAY = {
     "float_type": "must be a number",
     "finite_number": "must be a finite number",
     "missing": "is missing",
+    "too_short": "needs {min_length} or more",
+    "too_long": "must be {max_length} or fewer",
     "extra_forbidden": "is not a knob that exists",
     "literal_error": "must be one of {expected}",
     "bool_parsing": "must be true or false",
@@ -172,14 +174,19 @@ def scenario(raw: dict[str, Any]) -> Scenario:
     try:
         return Scenario.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][-1]) if first["loc"] else "the scenario"
-        if first["type"] == "value_error":
-            raise ScenarioError(f"{str(first['ctx']['error'])[0].upper()}{str(first['ctx']['error'])[1:]}.") from error
-        known = _SAY.get(first["type"])
-        rule = known.format(**first.get("ctx", {})) if known else f"is wrong: {first['msg'].lower()}"
-        given = "" if first["type"] in ("missing", "extra_forbidden") else f" (it is {first['input']!r})"
-        raise ScenarioError(f"{name} {rule}{given}.") from error
+        raise ScenarioError(sentence(error)) from error
+
+
+def sentence(error: ValidationError) -> str:
+    """What is wrong with an input, in a sentence: the field, what was expected, and the value given."""
+    first = error.errors()[0]
+    name = next((part for part in reversed(first["loc"]) if isinstance(part, str)), "the scenario")
+    if first["type"] == "value_error":
+        return f"{str(first['ctx']['error'])[0].upper()}{str(first['ctx']['error'])[1:]}."
+    known = _SAY.get(first["type"])
+    rule = known.format(**first.get("ctx", {})) if known else f"is wrong: {first['msg'].lower()}"
+    given = "" if first["type"] in ("missing", "extra_forbidden") else f" (it is {first['input']!r})"
+    return f"{name} {rule}{given}."
 
 
 def from_flat(knobs: dict[str, Any]) -> Scenario:
