@@ -1,6 +1,6 @@
 """The views over measured runs, as SQL: `every_record` is given, everything else follows."""
 
-VIEWS = ("runs", "memory", "by_scenario", "latest", "conflicts", "alike", "repeats", "coverage", "records")
+VIEWS = ("runs", "memory", "by_scenario", "latest", "conflicts", "alike", "repeats", "coverage", "failures", "records")
 
 VIEWS_SQL = """
 -- A record once, and not where a later one corrects it.
@@ -8,7 +8,8 @@ create view records as
     select * from every_record
     qualify row_number() over (partition by run_id order by source, source_path) = 1
         and run_id not in (select corrects from every_record where corrects is not null);
-create view runs as select * from records where memory_kind is null;
+create view runs as select * from records where memory_kind is null and failure is null;
+create view failures as select * from records where failure is not null;
 create view memory as select * from records where memory_kind is not null;
 
 create view by_scenario as

@@ -19,6 +19,7 @@ from core.errors import RunError
 from core.runs import INPUT_COLUMNS, METRIC_COLUMNS
 
 SCHEMA_VERSION = 1
+FAILURES = ("out_of_memory", "trust_remote_code", "unsupported", "timeout", "server_died", "other")  # why a run gave no figures
 MEMORY_KINDS = ("weights_buffer", "kv_buffer", "compute_buffer", "process_peak", "total_reserved", "ram_peak")
 
 
@@ -134,6 +135,10 @@ class RunRecord(BaseModel):
     power_w: Positive = None
     stddev_rel: Positive = None  # relative spread of the run's own repeats
 
+    # A run that gave no figures
+    failure: Annotated[Literal["", "out_of_memory", "trust_remote_code", "unsupported", "timeout", "server_died", "other"],
+                       BeforeValidator(_text)] = ""  # fmt: skip
+
     # A point of memory
     memory_kind: Annotated[
         Literal["", "weights_buffer", "kv_buffer", "compute_buffer", "process_peak", "total_reserved", "ram_peak"],
@@ -151,10 +156,10 @@ class RunRecord(BaseModel):
 
 _HASHED = (
     "source", *INPUT_COLUMNS, *METRIC_COLUMNS, "params_b", "active_params_b", "weights_gib", "stddev_rel",
-    "memory_kind", "memory_gib", "context_tokens",
+    "memory_kind", "memory_gib", "context_tokens", "failure",
 )  # fmt: skip
 COLUMNS = tuple(RunRecord.model_fields)
-TEXT_COLUMNS = tuple(name for name in COLUMNS if name == "memory_kind" or RunRecord.model_fields[name].annotation is str)
+TEXT_COLUMNS = tuple(name for name in COLUMNS if name in ("memory_kind", "failure") or RunRecord.model_fields[name].annotation is str)
 NUMBER_COLUMNS = tuple(name for name in COLUMNS if name not in TEXT_COLUMNS and name not in ("schema_version", "fit"))
 
 

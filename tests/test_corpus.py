@@ -206,3 +206,10 @@ def test_resolved_names_are_those_of_today(shipped):
 def test_a_row_reads_as_a_scenario(shipped):
     row = runs_table(shipped).query("scenario_id != ''").iloc[0].to_dict()
     assert read_run(row).scenario.model == row["model"]
+
+
+def test_a_run_that_failed_is_no_measurement(tmp_path):
+    put(tmp_path, {}, {"tpot_ms_p50": "", "failure": "out_of_memory"})
+    corpus = open_corpus([tmp_path])
+    assert len(corpus.table("runs")) == 1 and list(corpus.table("failures")["failure"]) == ["out_of_memory"]
+    assert corpus.table("coverage")["runs"].sum() == 1

@@ -49,6 +49,11 @@ def test_the_name_is_the_content():
     assert read_record(one.model_dump()) == one
 
 
+def test_a_failure_is_another_run():
+    nothing = {**ROW, "ttft_ms_p50": ""}
+    assert read_record({**nothing, "failure": "timeout"}).run_id != read_record(nothing).run_id
+
+
 def test_a_name_that_does_not_fit_is_refused():
     changed = {**read_record(ROW).model_dump(), "ttft_ms_p50": 50.0}
     with pytest.raises(RunError, match="does not fit"):
@@ -69,6 +74,7 @@ def test_every_figure_changes_the_name(column, amount):
         ({"decode_toks_sec": -1}, "decode_toks_sec"),
         ({"decode_toks_sec": float("inf")}, "decode_toks_sec"),
         ({"quality_tier": "best"}, "quality_tier"),
+        ({"failure": "bad luck"}, "failure"),
         ({"schema_version": 99}, "newer"),
         ({"schema_version": "soon"}, "whole number"),
         ({"schema_version": 1, "source": ""}, "source"),
