@@ -50,7 +50,8 @@ class Queue:
     def put(self, records: Iterable[RunRecord]) -> Receipt:
         """Takes records, all or none; when it returns they are on the disk. Raises RunError where they cannot be written."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        taken, known = [], []
+        taken: list[str] = []
+        known: list[str] = []
         with self._opened() as database:
             for record in records:
                 said = {**record.model_dump(exclude_defaults=True), "schema_version": record.schema_version}

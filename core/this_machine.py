@@ -1,0 +1,170 @@
+"""The machine at hand as the harness found it: facts in ROOFCAST_HOME/machine.json, a system of them, and a run's columns.
+
+Nothing in it names a person or tells one machine from another but `machine`, a hash under a salt that never leaves it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from core.catalog import files, hardware, own_hardware
+from core.catalog.hardware import Device
+from core.errors import CatalogError, RunError
+from core.predict import write_whole
+from core.scenario import System
+
+FILE = "machine.json"
+_VENDORS = (("Intel", "intel"), ("AMD", "amd"), ("AMD", "epyc"), ("AMD", "ryzen"), ("Apple", "apple"), ("Ampere", "ampere"), ("ARM", "arm"))
+
+
+class _Facts(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Gpu(_Facts):
+    """One accelerator as its driver names it."""
+
+    name: str
+    memory_gib: float | None = Field(None, gt=0)
+    power_limit_w: float | None = Field(None, gt=0)
+    pcie_generation: int | None = Field(None, ge=1)
+    pcie_lanes: int | None = Field(None, ge=1)
+
+
+class MachineFacts(_Facts):
+    """What was found. None: it could not be read; `measured_*` only where a micro probe ran."""
+
+    machine: str = Field("", pattern=r"^([0-9a-f]{16})?$")
+    os: str = ""
+    cpu: str = ""
+    cores: int | None = Field(None, ge=1)  # physical ones that may be used
+    threads: int | None = Field(None, ge=1)
+    ram_gb: float | None = Field(None, gt=0)  # as vendors count: 16 for 16 GiB
+    gpus: tuple[Gpu, ...] = ()
+    driver: str = ""
+    cuda: str = ""
+    rocm: str = ""
+    container: bool = False
+    engines: dict[str, str] = {}  # name -> version
+    measured_bandwidth_gb_s: float | None = Field(None, gt=0)  # of host memory, by reading
+    measured_tflops: dict[str, float] = {}  # of the CPU, by dtype
+    measured_pcie_gb_s: float | None = Field(None, gt=0)  # host to one device
+
+
+def path() -> Path:
+    """Where the facts stand."""
+    return files.home() / FILE
+
+
+def read_machine() -> MachineFacts | None:
+    """The facts as last detected; None where nobody has. Raises CatalogError for a file that is wrong."""
+    try:
+        return MachineFacts.model_validate_json(path().read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise CatalogError(f"{path()} cannot be read ({why}); detect the machine again with `roofcast bench machine`.") from error
+
+
+def write_machine(facts: MachineFacts) -> Path:
+    """Stores the facts. Raises CatalogError where they cannot be written."""
+    out = path()
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(out, json.dumps(facts.model_dump(exclude_defaults=True), indent=1, ensure_ascii=False) + "\n")
+    except (OSError, RunError) as error:
+        raise CatalogError(f"{out} cannot be written ({error}); set ROOFCAST_HOME to another folder.") from error
+    return out
+
+
+# ---- What a scenario needs
+
+
+def _same(facts: MachineFacts) -> tuple[Gpu, int] | None:
+    """The accelerator and how many of it there are. Raises CatalogError where they are of several kinds."""
+    names = list(dict.fromkeys(gpu.name for gpu in facts.gpus))
+    if len(names) > 1:
+        raise CatalogError(f"This machine has {' and '.join(names)}, which one scenario cannot describe; choose one with --gpu.")
+    return (facts.gpus[0], len(facts.gpus)) if facts.gpus else None
+
+
+def cpu_device(facts: MachineFacts) -> Device:
+    """The processor as a device: the catalog's, with what was measured here; else one of the user's own from what was measured.
+
+    Raises CatalogError where the catalog does not know it and nothing was measured.
+    """
+    peaks = {f"{kind}_tflops": rate for kind, rate in facts.measured_tflops.items() if f"{kind}_tflops" in own_hardware.FIELDS}
+    measured = {**peaks, "memory_gb": facts.ram_gb, "measured_bandwidth_gb_s": facts.measured_bandwidth_gb_s}
+    try:
+        known = hardware.device(facts.cpu, "cpu")
+    except CatalogError:
+        known = None
+    if known is not None:
+        if facts.measured_bandwidth_gb_s is None:
+            return known
+        return own_hardware.built(known.name, {name: amount for name, amount in measured.items() if amount is not None})
+    if facts.measured_bandwidth_gb_s is None or facts.ram_gb is None:
+        raise CatalogError(
+            f"The processor '{facts.cpu}' is not in the catalog; measure it with `roofcast bench machine --measure`, or name another."
+        )
+    vendor = next((name for name, word in _VENDORS if word in facts.cpu.lower()), "other")
+    arm = vendor in ("Apple", "Ampere", "ARM")
+    name = f"{facts.cpu}, {facts.cores} cores" if facts.cores else facts.cpu
+    family = {"arch": "CPU", "family": "CPU-ARM" if arm else "CPU-x86", "vendor": vendor, "device_class": "cpu", "kind": "cpu"}
+    # No document says what this memory could do, so what was read stands for both.
+    return own_hardware.built(
+        "",
+        {
+            **family,
+            "name": name,
+            "unified": True,
+            "interconnect": "none",
+            "memory_bandwidth_gb_s": facts.measured_bandwidth_gb_s,
+            **measured,
+        },
+    )
+
+
+def system_of(facts: MachineFacts) -> System:
+    """The machine as a scenario's system. Raises CatalogError, one sentence, for a device that nobody knows."""
+    found = _same(facts)
+    if found is None:
+        return System(device=own_hardware.listed(cpu_device(facts)), ram_gb=facts.ram_gb)
+    gpu, count = found
+    device = hardware.device(gpu.name)
+    try:
+        cpu = own_hardware.listed(cpu_device(facts)) if facts.cpu and not device.unified else None
+    except CatalogError:
+        cpu = None  # it matters only for what the devices do not hold
+    memory = gpu.memory_gib
+    if memory is not None and device.memory_gb is not None and abs(memory / device.memory_gb - 1) < 0.1:
+        memory = None  # as the catalog has it
+    return System(
+        device=own_hardware.listed(device), count=count, cpu=cpu, ram_gb=facts.ram_gb, device_memory_gib=memory,
+        ram_bandwidth_gb_s=None if device.unified else facts.measured_bandwidth_gb_s, pcie_gb_s=facts.measured_pcie_gb_s,
+    )  # fmt: skip
+
+
+def run_columns(facts: MachineFacts) -> dict[str, Any]:
+    """What a run on this machine says of it, by the columns of core.records. Raises CatalogError as `system_of` does."""
+    system = system_of(facts)
+    on_cpu = not facts.gpus
+    limits = {gpu.power_limit_w for gpu in facts.gpus}
+    return {
+        "gpu_name": "" if on_cpu else system.device,
+        "gpu_count": None if on_cpu else system.count,
+        "cpu_name": system.device if on_cpu else system.cpu or facts.cpu,
+        "ram_gb": facts.ram_gb,
+        "driver": facts.driver,
+        "os": facts.os,
+        "machine": facts.machine,
+        "power_limit_w": limits.pop() if len(limits) == 1 else None,
+    }
+
+
+__all__ = ["FILE", "Gpu", "MachineFacts", "cpu_device", "path", "read_machine", "run_columns", "system_of", "write_machine"]
