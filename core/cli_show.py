@@ -77,6 +77,7 @@ def show_estimate(answer: Estimate) -> None:
         _limits(out, answer)
         _shares(out, answer)
         _money(out, answer)
+        _quality(out, answer)
         _evidence(out, answer)
     else:
         _nearest(out, answer)
@@ -129,6 +130,13 @@ def _speed(out: Console, answer: Estimate) -> None:
     _rows(out, [
         (title, shown(answer.metrics[name]), span(answer, name, units.get(name, ""))) for name, title in METRICS.items() if name not in skip
     ])  # fmt: skip
+
+
+def _quality(out: Console, answer: Estimate) -> None:
+    from core.quality import quality
+
+    _head(out, "Quality")
+    _item(out, quality(answer.ir.id, answer.resolved["quant"]).sentence)
 
 
 def _bar(share: float) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from core.judged_quality import quality_figures
 from core.memory_check import check
 from core.memory_fit import held_out, residuals
 from core.memory_points import read_points, read_run_peaks
@@ -25,7 +26,7 @@ def write_scores(folder: Path, rows: pd.DataFrame, scores: pd.DataFrame, about: 
     place.mkdir(parents=True, exist_ok=True)
     write_bytes_whole(place / "rows.parquet", _parquet(rows))
     write_bytes_whole(place / "scores.parquet", _parquet(_narrow(scores)))
-    described = {**about, "figures": memory_figures()}
+    described = {**about, "figures": {**memory_figures(), **quality_figures()}}
     write_whole(place / "fit.json", _json(described))  # the results are read from the files as they lie
     described["results"] = results(Scores(place))
     write_whole(place / "fit.json", _json(described))

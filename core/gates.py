@@ -160,7 +160,7 @@ def _other(scores: Scores, item: Mapping[str, Any], found: Mapping[tuple[str, st
         percent = "median" if item["measured_as"].endswith("_median") else "figure"
         if not given:
             return Gate(item["family"], item["name"], None, low, high, statistic=percent, note="the fit reports no such figure")
-        return Gate(item["family"], item["name"], given["value"], low, high, given.get("n"), statistic=percent)
+        return Gate(item["family"], item["name"], given["value"], low, high, given.get("n"), statistic=percent, note=item.get("note", ""))
     line = found.get((item["population"], item["split"]), {})
     if "size" in item:
         sliced = scores.summary(populations()[item["population"]].choice(item["split"], size=[item["size"]]))

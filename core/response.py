@@ -56,6 +56,7 @@ def response(answer: Estimate) -> dict[str, Any]:
     `core.evidence.nearest`.
     """
     from core.evidence import nearest  # late: only whole answers need the runs
+    from core.quality import quality, quality_dict
     from core.trust import what_to_trust
 
     near = nearest(answer.scenario, corrected=answer.version is not None)
@@ -78,6 +79,7 @@ def response(answer: Estimate) -> dict[str, Any]:
         "power_w": plain(answer.metrics["power"]) if answer.runs else None,
         "energy_j_per_output_token": plain(answer.metrics["energy_per_token"]) if answer.runs else None,
         "money": _money(answer) if answer.runs else None,
+        "quality": quality_dict(quality(answer.ir.id, answer.resolved["quant"])),
         "launch": launch_or_none(answer),
         "support": {"level": answer.support.level, "by": dict(answer.support.by)} if answer.support else None,
         "nearest_runs": [near_run(run) for run in near],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core import nearest, tables, trust, words
+from core import nearest, quality, tables, trust, words
 from core.answer import Estimate, Memory
 from core.quantity import value
 from core.scenario import Scenario
@@ -31,6 +31,7 @@ def draw(estimate: Estimate) -> DeltaGenerator:
         return trusted
     _tiles(estimate)
     st.caption(f"{texts.CORRECTED if estimate.bands else texts.LABEL} {texts.CLICK}")
+    _quality(estimate)
     left, right = st.columns([1, 1], gap="large")
     with left:
         _memories(estimate)
@@ -99,6 +100,11 @@ def _tiles(estimate: Estimate) -> None:
             note=f"of {show(float(value(memory.limit)), 'B')}",
             help=texts.MEMORY,
         )
+
+
+def _quality(estimate: Estimate) -> None:
+    found = quality.quality(estimate.ir.id, estimate.resolved["quant"])
+    number.line(found.loss, f"Quality: {found.sentence}", key="quality")
 
 
 def _memories(estimate: Estimate) -> None:
