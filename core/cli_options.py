@@ -55,6 +55,7 @@ OPTIONS = (
     _o("devices_per_node", "--devices-per-node", int, MACHINE, "Devices within one node."),
     _o("device_memory_gib", "--gpu-memory", float, MACHINE, "Memory of one device in GiB, where you know better."),
     _o("device_bandwidth_gb_s", "--gpu-bandwidth", float, MACHINE, "Memory bandwidth of one device in GB/s."),
+    _o("device_power_w", "--power-limit", float, MACHINE, "Power limit set on one device in W (nvidia-smi -pl)."),
     _o("runtime", "--runtime -r", str, LAYOUT, "llama.cpp (default), ollama, mlx, vllm, sglang, tensorrt-llm …"),
     _o("backend", "--backend", str, LAYOUT, "cuda, rocm, vulkan, metal, cpu … (default: what suits the device)"),
     _o("runtime_version", "--runtime-version", str, LAYOUT, "Whose defaults hold. (default: the newest)"),

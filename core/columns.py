@@ -33,6 +33,7 @@ from core.machine import (
     user,
 )
 from core.plan import degrees
+from core.power_limit import limit_power
 from core.quantity import Quantity, leaf, total
 from core.scenario import Workload
 from core.setting import Setting
@@ -90,6 +91,8 @@ def columns(setting: Setting) -> Columns:
     memory = device_memory(setting, facts)
     if system.device_bandwidth_gb_s:
         gpu.bandwidth = user("memory bandwidth", system.device_bandwidth_gb_s * GB, "B/s", gpu.bandwidth.value)
+    tdp, idle = or_else(device.fact("tdp_w"), unknown(f"power of {device.name}", "W")), assume("idle_power", **facts)
+    busy = limit_power(setting, gpu, tdp, idle, assume("busy_power", **facts), facts)
     at = {"device": device.name, "device_memory": memory.value}
 
     def knob(name: str, given: Any, unit: str, fact: str) -> Quantity:
@@ -163,9 +166,9 @@ def columns(setting: Setting) -> Columns:
         buses=found_buses,
         link_name=link_name,
         device_memory=memory,
-        tdp=or_else(device.fact("tdp_w"), unknown(f"power of {device.name}", "W")),
-        idle=assume("idle_power", **facts),
-        busy=assume("busy_power", **facts),
+        tdp=tdp,
+        idle=idle,
+        busy=busy,
         load_share=constant("time under load", 1.0),
         # fitted correction of the two steps and of the first token; none without one
         decode_factor=None,

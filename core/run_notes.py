@@ -154,6 +154,7 @@ _IN_EITHER: tuple[tuple[str, Callable[[Hints, re.Match[str]], None]], ...] = (
     (r"max[-_]model[-_]len[ =](\d+)", _set("max_context")),
     (r"gpu[-_]memory[-_]utilization[ =](\d(?:\.\d+)?)", _set("memory_fraction", float)),
     (r"max[-_]num[-_]batched[-_]tokens[ =](\d+)", _set("token_budget")),
+    (r"power[- ]limit(?:ed)?[ =](\d+(?:\.\d+)?) ?W\b", _set("device_power_w", float)),
 )
 
 

@@ -34,7 +34,7 @@ INPUT_COLUMNS = (
     "gpu_name", "gpu_count", "cpu_name", "ram_gb", "tp", "pp", "dp", "ep", "n_gpu_layers",
     "flash_attn", "n_batch", "n_ubatch", "threads", "load_kind", "concurrency", "request_rate",
     "prompt_tokens", "output_tokens", "context_depth", "notes",
-    "prefix_cached_tokens", "max_num_batched_tokens", "gpu_memory_fraction",
+    "prefix_cached_tokens", "max_num_batched_tokens", "gpu_memory_fraction", "power_limit_w",
 )  # fmt: skip
 # A file needs these; of a pair either one. Everything else has a default.
 REQUIRED_COLUMNS: tuple[tuple[str, ...], ...] = (("model_id", "model_name_raw"), ("gpu_name", "cpu_name"), ("runtime",))
@@ -129,6 +129,7 @@ def _read(cells: tuple[str, ...]) -> Run:
         "count": count,
         "cpu": _host(cell, device),
         "ram_gb": cell.number("ram_gb", 0.01, 1e5),
+        "device_power_w": cell.number("power_limit_w", 1, 1e5),
         "runtime": engine.id,
         "backend": _backend(cell, device, engine, assumed),
         "runtime_version": _version(cell),
@@ -145,6 +146,9 @@ def _read(cells: tuple[str, ...]) -> Run:
     }
     systems = _layout(cell, hints, knobs, engine, assumed)
     knobs.update({k: v for k, v in hints.knobs.items() if knobs.get(k) is None and k not in ("tp", "pp")})
+    if knobs["device_power_w"] and not device.tdp_w:
+        assumed.append("a power limit says nothing of a device whose rated power is not known")
+        knobs["device_power_w"] = None
     if knobs.get("max_context") is not None:
         asked = load["context_depth"] + load["prompt_tokens"] + load["output_tokens"]
         knobs["max_context"] = max(knobs["max_context"], asked)

@@ -37,6 +37,7 @@ class System(_Part):
     pcie_gb_s: float | None = Field(None, gt=0, le=10_000)  # host to one device, one direction
     device_memory_gib: float | None = Field(None, gt=0, le=10_000)  # what the user knows better than the catalog
     device_bandwidth_gb_s: float | None = Field(None, gt=0, le=100_000)
+    device_power_w: float | None = Field(None, gt=0, le=100_000)  # a limit set on each device
     profile: str | None = None  # the shipped profile it was made from
     instance: str | None = None  # the cloud instance it is, whose price and RAM count where nothing else is said
 

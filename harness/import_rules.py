@@ -41,6 +41,8 @@ def dropped(row: Row) -> str:
         return f"its licence forbids it: {row['source_license']}"
     if row.get("measured_kind"):
         return dropped_point(row)
+    if row["source"] == "microsoft_splitwise" and _OF_TDP.search(row["notes"]):
+        return "computed, not measured: under the power cap TTFT is 1.3 times and TPOT the same in every pair"
     return "" if any(row[column] for column in METRIC_COLUMNS) else "nothing was measured"
 
 

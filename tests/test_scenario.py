@@ -32,6 +32,7 @@ _optional = {
     "pcie_gb_s": _amount,
     "device_memory_gib": _amount,
     "device_bandwidth_gb_s": _amount,
+    "device_power_w": _amount,
     "profile": _text,
     "instance": _text,
     "quant": _text,

@@ -156,6 +156,15 @@ MACHINE = (
         None,
         10.0,
     ),
+    Knob(
+        "device_power_w",
+        "Power limit of a device, W",
+        "What the driver lets each device draw (nvidia-smi -pl), if less than it is rated for.",
+        1.0,
+        100_000.0,
+        None,
+        10.0,
+    ),
     Knob("ram_bandwidth_gb_s", "RAM bandwidth, GB/s", "All channels together.", 0.1, 100_000.0, None, 10.0),
     Knob(
         "pcie_gb_s",
