@@ -103,8 +103,8 @@ def _memory(answer: Estimate, own: Sequence[NearRun]) -> Trusted:
 
 
 # Metric of an estimate → its name among the scores.
-_SCORED = {"decode_rate": "decode", "prefill_rate": "prefill", "ttft": "TTFT", "tpot": "TPOT", "latency": "latency",
-           "output_rate": "output rate", "total_rate": "total rate"}  # fmt: skip
+SCORED = {"decode_rate": "decode", "prefill_rate": "prefill", "ttft": "TTFT", "tpot": "TPOT", "latency": "latency",
+          "output_rate": "output rate", "total_rate": "total rate"}  # fmt: skip
 _UNSEEN = ("model", "device")  # the splits that a reader means by "never seen"
 
 
@@ -120,7 +120,7 @@ def held(answer: Estimate, metric: str) -> str:
         shares = _covered(scores())
     except RunError:
         return meant
-    keys = [(split, _SCORED.get(metric, "")) for split in _UNSEEN]
+    keys = [(split, SCORED.get(metric, "")) for split in _UNSEEN]
     told = [f"{shares[key]:.0%} on {key[0]}s" for key in keys if key in shares]
     return f"{meant} Tested with runs that the fit never saw, it held {' and '.join(told)} new to it." if told else meant
 
