@@ -12,18 +12,19 @@ from typing import Any
 import numpy as np
 
 from core.answer import Level, Support
-from core.bands import BAND_OF, LEAST
-from core.batch import groups, run
+from core.bands import BAND_OF, KINDS, LEAST
+from core.batch import Group, groups, run
 from core.catalog.files import source
 from core.catalog.fitted_memory import memory_band
 from core.constants import EFFICIENCIES, refit
 from core.correction import Correction, Factors
-from core.features import Table, Traits, tabulate, total_of
+from core.features import Table, Traits, table_of, tabulate, total_of, traits
 from core.machine import Columns
 from core.memory import Fit
 from core.pipeline import metrics_from
 from core.quantity import leaf, value
 from core.scenario import Scenario
+from core.serving import Served
 
 PAST_PEAK = 1.1  # how far arithmetic may pass the datasheet's peak: clocks boost, and some peaks are guessed
 TIMES = ("ttft", "tpot", "latency")
@@ -95,32 +96,47 @@ def learned(scenario: Scenario, correction: Correction, *, strict: bool = True) 
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Corrected:
+    """What a correction makes of a group: arrays along it. `c` are the corrected columns, `found` and `served` what came of them."""
+
+    metrics: Mapping[str, np.ndarray]
+    ends: Mapping[str, tuple[np.ndarray, np.ndarray]]  # p10 and p90; the same number twice, or one that is not finite, is no range
+    table: Table
+    c: Columns
+    found: Fit
+    served: Served
+
+    def bands(self, n: int) -> dict[str, tuple[float, float]]:
+        """The ranges of one scenario of the group."""
+        return {name: (float(low[n]), float(high[n])) for name, (low, high) in self.ends.items() if _is_range(low[n], high[n])}
+
+
+def correct(group: Group, kinds: list[Traits], correction: Correction) -> Corrected:
+    """Metrics and their p10 and p90 for a whole group, `kinds` along it."""
+    table = table_of(group, kinds)
+    at = table.index
+    factors = correction.core.factors(table, correction.trust)
+    c = refit(group.c, factors.scales, correction.version)
+    vars(c).update(_factors(factors, at))
+    _, found, served = run(replace(group, c=c))
+    with np.errstate(all="ignore"):
+        metrics = {name: group.spread(amount) for name, amount in metrics_from(c, found, served, group.arrival).items()}
+        multipliers = np.array([_memory_band(kind) for kind in kinds]).T
+        ends = _bands(correction, metrics, factors, at, c, estimated_bytes(c, found), multipliers)
+    spread = {name: (group.spread(low), group.spread(high)) for name, (low, high) in ends.items()}
+    return Corrected(metrics, spread, table, c, found, served)
+
+
 def answers(scenarios: Sequence[Scenario], correction: Correction, *, strict: bool = False) -> list[Answer | str]:
     """For each scenario its answer, or the sentence that says why there is none."""
     parts, failed = groups(scenarios, strict=strict)
     found: list[Answer | str] = [failed.get(place, "") for place in range(len(scenarios))]
-    if not parts:
-        return found
-    table = tabulate(scenarios, strict=strict)
-    row = np.full(len(scenarios), -1)
-    row[table.index] = np.arange(len(table.index))
-    factors = correction.core.factors(table, correction.trust)
     for group in parts:
-        at = row[group.index]
-        c = refit(group.c, {term: scale[at] for term, scale in factors.scales.items()}, correction.version)
-        vars(c).update(_factors(factors, at))
-        group = replace(group, c=c)
-        _, fit, served = run(group)
-        with np.errstate(all="ignore"):
-            metrics = {name: group.spread(amount) for name, amount in metrics_from(c, fit, served, group.arrival).items()}
-            multipliers = np.array([_memory_band(table.traits[n]) for n in at]).T
-            ends = _bands(correction, metrics, factors, at, c, estimated_bytes(c, fit), multipliers)
+        one = correct(group, [traits(scenarios[place]) for place in group.index], correction)
         for n, place in enumerate(group.index.tolist()):
-            found[place] = Answer(
-                {name: float(amounts[n]) for name, amounts in metrics.items()},
-                {name: (float(low[n]), float(high[n])) for name, (low, high) in ends.items() if _is_range(low[n], high[n])},
-                _support(correction, table, int(at[n])).level,
-            )
+            metrics = {name: float(amounts[n]) for name, amounts in one.metrics.items()}
+            found[place] = Answer(metrics, one.bands(n), _support(correction, one.table, n).level)
     return found
 
 
@@ -144,8 +160,9 @@ def _bands(
     ends: Ends = {}
     decode, prefill = (_room(factors, step, at, c) for step in ("decode", "prefill"))
     rooms = {"decode_rate": decode, "tpot": decode, "prefill_rate": prefill, "ttft": prefill}
-    for name in BAND_OF:
-        faster, slower = correction.bands.widths(name, factors.doubt[at])
+    widths = {kind: correction.bands.widths_of(kind, factors.doubt[at]) for kind in KINDS}
+    for name, kind in BAND_OF.items():
+        faster, slower = widths[kind]
         faster = np.minimum(np.maximum(faster, -rooms.get(name, np.maximum(decode, prefill))), -LEAST)
         low, high = (faster, slower) if name in TIMES else (-slower, -faster)
         ends[name] = metrics[name] * np.exp(low), metrics[name] * np.exp(high)

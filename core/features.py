@@ -96,13 +96,17 @@ class Observed:
     numbers: dict[str, np.ndarray]
 
 
-def observe(group: Group) -> Observed:
-    """Metrics, terms and elasticities of a group (three passes), and its numbers as features."""
+def observe(group: Group, *, elastic: bool = True) -> Observed:
+    """Metrics, terms and elasticities of a group (three passes), and its numbers as features. Only a fit needs the elasticities:
+    without them `elastic` is empty, and one pass is enough."""
     plan, found, served = run(group)
     with np.errstate(all="ignore"):
         metrics = {k: group.spread(v) for k, v in metrics_from(group.c, found, served, group.arrival).items()}
     ones = np.ones(len(group))
     moved = []
+    if not elastic:
+        return Observed(metrics, {}, step_terms(served.decode, group, plan), step_terms(served.prefill, group, plan),
+                        _numbers(group, plan, found, served))  # fmt: skip
     for decode, prefill in ((_NUDGE, 1.0), (1.0, _NUDGE)):
         _, _, nudged = run(group, {"decode_factor": ones * decode, "prefill_factor": ones * prefill})
         moved.append({name: _elasticity(group.spread(getattr(nudged, name)), metrics[name]) for name in RATES})
@@ -272,6 +276,12 @@ class Table:
         elastic = {name: (decode[rows], prefill[rows]) for name, (decode, prefill) in self.elastic.items()}
         return Table(self.index[rows], [self.traits[row] for row in rows], some(self.metrics), elastic, some(self.decode),
                      some(self.prefill), some(self.numbers), {})  # fmt: skip
+
+
+def table_of(group: Group, kinds: list[Traits]) -> Table:
+    """A group as the correction sees it, `kinds` along it: a table of its own without elasticities, its index 0, 1, …"""
+    seen = observe(group, elastic=False)
+    return Table(np.arange(len(group)), kinds, seen.metrics, {}, seen.decode, seen.prefill, seen.numbers, {})
 
 
 def tabulate(scenarios: Sequence[Scenario], *, strict: bool = False) -> Table:
