@@ -163,6 +163,8 @@ def _money(c: Columns, metrics: Mapping[str, Any]) -> dict[str, Any]:
         "usd_per_million": cost_per_million(rate=rate, tokens=metrics["output_rate"], named="per million output tokens"),
         "usd_per_month": cost_per_month(rate=rate, month=MONTH_HOURS * 3600, named="per month of 720 hours"),
         "price": c.price,
+        "rent": c.rental,
+        "electricity": power,
     }
 
 

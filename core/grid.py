@@ -111,7 +111,7 @@ KNOBS: dict[str, _Swept] = {
     "max_context": _Swept("tokens of context", "whole", _prompts),
     "device_bandwidth_gb_s": _Swept("device bandwidth, GB/s", "number", _bandwidths),
     "ram_gb": _Swept("RAM, GB", "number", lambda _: [float(n) for n in _powers(8, 512)]),
-    "use": _Swept("share of its life in use", "number", lambda _: _SHARES, log=False),
+    "use": _Swept("of its life in use", "number", lambda _: _SHARES, log=False),
     "usd_per_h": _Swept("rent, $ per hour", "number", lambda asked: _around(asked.costs.usd_per_h or 2.0)),
     "electricity_usd_per_kwh": _Swept("electricity, $ per kWh", "number", lambda _: (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5), log=False),
 }
@@ -139,6 +139,8 @@ def axis(text: str, asked: Scenario) -> Axis:
         values: Sequence[Any] = swept.usual(asked)
         if not values:
             raise ScenarioError(f"Say which values of {swept.title} to take, as in {name}=FIRST,SECOND.")
+    elif not listed.strip():
+        values = ()
     elif swept.kind == "choice":
         values = [exact(knob, item, asked) for item in listed.split(",") if item.strip()]
     else:
