@@ -14,6 +14,9 @@ from core.scenario import MAX_TOKENS, from_flat
 AUTO = "auto"
 CUSTOM = "Your own"
 NONE = "none"
+# What pages call how requests arrive and how layers are split; links carry these titles.
+ARRIVALS = {"closed": "Users at once", "open": "Requests/s", "static": "One batch", "saturated": "As many as fit"}
+SPLITS = {AUTO: "auto", "layer": "by layer", "tensor": "within layers"}
 
 # Formats that only a fork of llama.cpp reads.
 _FORK_ONLY = "ik-llama-blocks"
@@ -172,7 +175,10 @@ def exact(knob: str, text: str, runtime: str = RUNTIME) -> Any:
         return found
     if knob == "backend" and text not in backend_names(runtime):
         raise ScenarioError(f"{entry.name} has no backend '{text}'; it has {', '.join(entry.backends)}.")
-    if knob in ("backend", "split", "arrival"):
+    if knob in ("arrival", "split"):
+        titles = ARRIVALS if knob == "arrival" else SPLITS
+        return next((name for name, title in titles.items() if text in (name, title)), text)
+    if knob == "backend":
         return text
     if knob == "kv_dtype" and text != AUTO:
         return text if text in kv_names(runtime) else quants.kv_dtype(text).id

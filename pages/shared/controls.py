@@ -10,7 +10,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core import choices
-from core.choices import AUTO, CUSTOM, NONE
+from core.choices import ARRIVALS, AUTO, CUSTOM, NONE, SPLITS
 from core.errors import RoofcastError
 from core.inspect_model import model_options
 from core.scenario import Scenario, from_flat
@@ -18,9 +18,7 @@ from pages.shared import knobs, own_devices, paste
 from pages.shared.knobs import Knob
 from pages.shared.words import ABOUT, escape
 
-ARRIVALS = {"closed": "Users at once", "open": "Requests/s", "static": "One batch", "saturated": "As many as fit"}
 _FORM, _FORM_PAGE = "_form", "_form_page"  # the controls as last drawn with their address, and on which page
-SPLITS = {AUTO: "auto", "layer": "by layer", "tensor": "within layers"}
 
 
 def scenario_controls(layout: DeltaGenerator | None = None) -> Scenario:
