@@ -16,8 +16,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from core.cli_import import forget_runs, import_runs
 from core.cli_models import show_model
 from core.cli_options import asks, read_scenario
+from core.cli_suggest import suggest
 from core.errors import RoofcastError
 
 QUIT = 130  # what shells expect after Ctrl-C
@@ -169,6 +171,7 @@ def models(text: Text = "", json: Json = False) -> None:
 
 
 app.command("model")(show_model)
+app.command("suggest")(suggest)
 
 
 @app.command()
@@ -226,13 +229,22 @@ def _listed(found: list[Any], text: str, what: str, json: bool) -> None:
         raise CatalogError(f"No {what} in the catalog is called anything like '{text}'.")
 
 
-@app.command()
+runs_app = typer.Typer(invoke_without_command=True, no_args_is_help=False)
+app.add_typer(runs_app, name="runs")
+runs_app.command("import")(import_runs)
+runs_app.command("forget")(forget_runs)
+
+
+@runs_app.callback()
 def runs(
+    ctx: typer.Context,
     conflicts: Annotated[bool, typer.Option("--conflicts", help="Where independent sources disagree.")] = False,
     coverage: Annotated[bool, typer.Option("--coverage", help="Runs by model, device and runtime.")] = False,
     json: Json = False,
 ) -> None:
-    """Lists the sources of measured runs, shipped and your own, with their licences."""
+    """Lists the sources of measured runs, shipped and your own, with their licences; imports result files of benchmarks."""
+    if ctx.invoked_subcommand:
+        return
     from core import cli_runs
     from core.cli_lists import table
     from core.corpus import open_corpus
