@@ -34,14 +34,14 @@ def read_untrusted_csv(raw: bytes, name: str = "The file") -> tuple[pd.DataFrame
     with tempfile.TemporaryDirectory(prefix="roofcast-upload-") as folder:
         path = Path(folder) / "upload.csv"
         path.write_bytes(raw)
-        with _locked_down(folder) as connection:
+        with locked_down(folder) as connection:
             table, rejects = _read(connection, path, name)
     table.columns = pd.Index([column_name(str(column)) for column in table.columns])
     check_header(list(table.columns), name)
     return table, rejects
 
 
-def _locked_down(folder: str) -> duckdb.DuckDBPyConnection:
+def locked_down(folder: str) -> duckdb.DuckDBPyConnection:
     """A connection that reads `folder` alone, loads no extension, and whose settings nobody can change."""
     connection = duckdb.connect(
         ":memory:",

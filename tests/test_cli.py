@@ -422,6 +422,7 @@ def test_version() -> None:
 def test_the_readme_names_every_command() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    commands |= {str(group.name) for group in app.registered_groups}
     named = set(re.findall(r"\broofcast ([a-z][a-z-]*)\b", "\n".join(re.findall(r"`[^`]*`|```.*?```", readme, re.DOTALL))))
     assert named >= commands
     assert named <= commands | {"estimate"}

@@ -4,7 +4,7 @@ import duckdb
 import pytest
 
 from core.errors import RunError
-from core.untrusted import MAX_BYTES, _locked_down, read_untrusted_csv
+from core.untrusted import MAX_BYTES, locked_down, read_untrusted_csv
 
 HEAD = b"Model_ID , gpu_name,runtime,decode_toks_sec\n"
 
@@ -53,6 +53,6 @@ def test_what_is_refused_says_why(raw, says):
         "set enable_external_access = true",
     ],
 )
-def test_the_reader_is_locked_down(tmp_path, query):
-    with _locked_down(str(tmp_path)) as connection, pytest.raises(duckdb.Error):
+def test_the_reader_islocked_down(tmp_path, query):
+    with locked_down(str(tmp_path)) as connection, pytest.raises(duckdb.Error):
         connection.execute(query.replace("{inside}", str(tmp_path))).fetchall()
