@@ -35,7 +35,7 @@ LEVELS: dict[str, Callable[[Traits], str]] = {
 }
 # How far a level may move a term: the standard deviation of its prior, in log time.
 SPREAD = {"audience": 0.2, "maker": 0.15, "engine": 0.35, "runtime": 0.2, "family": 0.2, "architecture": 0.2, "kernel": 0.15,
-          "quant": 0.1, "attention": 0.15, "graphs": 0.15, "flavour": 0.2, "year": 0.15, "device": 0.08}  # fmt: skip
+          "quant": 0.1, "attention": 0.15, "graphs": 0.15, "flavour": 0.2, "year": 0.3, "device": 0.16}  # fmt: skip
 # Terms that hide behind others where they matter, so that the runs tell little of them: their priors are tighter by this factor.
 TIGHTER = {"activations": 0.4, "recurrent": 0.5, "recurrent_memory": 0.5, "decode_attention": 0.5}
 # Levels that act per year of the software's age: its year is a prior with spread, since it is confounded with the source.
