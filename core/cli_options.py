@@ -89,6 +89,7 @@ OPTIONS = (
     _o("concurrency", "--users -u", int, LOAD, "Users who ask again as soon as they are answered. (default: 1)"),
     _o("request_rate_per_s", "--request-rate", float, LOAD, "Requests a second, arriving at random, instead of users."),
     _o("arrival", "--arrival", str, LOAD, "closed (users), open (--request-rate), static (one batch) or saturated."),
+    _o("equal_lengths", "--equal-lengths/--no-equal-lengths", bool, LOAD, "Every answer has the same length, as in many benchmarks."),
     _o("usd_per_h", "--usd-per-hour", float, COSTS, "Rent of the machine; replaces purchase and electricity."),
     _o("purchase_usd", "--price", float, COSTS, "Purchase price in US dollars."),
     _o("life_years", "--life", float, COSTS, "Years over which the price is spread. (default: 3)"),

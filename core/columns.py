@@ -77,6 +77,7 @@ def load_amounts(load: Workload) -> dict[str, float]:
         "cached": float(min(load.prefix_cached_tokens, load.prompt_tokens - 1)),
         "users": float(load.concurrency),
         "rate": load.request_rate_per_s or float("nan"),
+        "equal": float(load.equal_lengths),
     }
 
 
@@ -117,6 +118,7 @@ def columns(setting: Setting) -> Columns:
         cached=said(load, "prefix_cached_tokens", "prefix-cached tokens", asked["cached"], "tok"),
         users=said(load, "concurrency", "users", asked["users"], ""),
         rate=user("request rate", asked["rate"], "1/s"),
+        equal=said(load, "equal_lengths", "answers of one length", asked["equal"], ""),
         # model
         layers=_config("layers", ir.layers, "", ir.id),
         hidden=_config("hidden size", ir.hidden, "", ir.id),
@@ -155,7 +157,8 @@ def columns(setting: Setting) -> Columns:
         step_overhead=assume("step_overhead", **facts),
         sequence_overhead=assume("sequence_overhead", **facts),
         request_overhead=assume("request_overhead", **facts),
-        bunching=assume("bunching", **facts),
+        steps_ahead=assume("steps_ahead", **facts),
+        burst=assume("burst", **facts),
         mla_scores=or_else(fitted_constant("mla_scores", lineage, setting.backend), zero),
         mask_size=or_else(fitted_constant("mask_size", lineage, setting.backend), constant("bytes of a mask's element", 0.0, "B")),
         fragmentation=or_else(fitted_constant("fragmentation", lineage, setting.backend), assume("fragmentation", **facts)),
@@ -208,6 +211,7 @@ def _flags(setting: Setting) -> dict[str, float]:
         "streams": runtime.offload == "stream",
         "experts_offload": runtime.experts_offload,
         "chunked": runtime.chunked_prefill,
+        "prompts_first": runtime.prompts_first,
         "micro_batches": runtime.activations == "llama_compute_buffer",
         "slots_follow_users": (
             runtime.kv_allocation == "upfront" and setting.engine != "ollama" and setting.scenario.workload.arrival != "open"

@@ -41,7 +41,7 @@ INPUTS = (
         "flash_attention", "max_context", "max_sequences", "memory_fraction", "token_budget", "micro_batch", "cuda_graphs",
         "threads"), "options"),
     Input("length", "Prompt and answer", ("prompt_tokens", "output_tokens", "context_depth", "prefix_cached_tokens"), "length"),
-    Input("users", "Users", ("concurrency", "request_rate_per_s", "arrival"), "users"),
+    Input("users", "Users", ("concurrency", "request_rate_per_s", "arrival", "equal_lengths"), "users"),
     Input("costs", "Prices", ("usd_per_h", "purchase_usd", "life_years", "use", "electricity_usd_per_kwh")),
 )  # fmt: skip
 BY_KEY = {entry.key: entry for entry in INPUTS}

@@ -26,6 +26,7 @@ class Hints:
     prompt: float | None = None
     output: float | None = None
     share: float = 1.0
+    spread: bool = False  # lengths differ from request to request
     turn: int | None = None
     split_unknown: bool = False
     workers: tuple[int, int, int] | None = None
@@ -61,6 +62,7 @@ def _localscore(h: Hints, _: re.Match[str]) -> None:
 
 def _sharegpt(h: Hints, _: re.Match[str]) -> None:
     h.prompt, h.output = _SHAREGPT
+    h.spread = True
     h.assumed.append("ShareGPT prompts are taken at their mean lengths")
 
 
@@ -76,7 +78,7 @@ def _later_turn(h: Hints, _: re.Match[str]) -> None:
 def _range_ratio(h: Hints, m: re.Match[str]) -> None:
     low = float(m[1])
     if 0 < low <= 1:
-        h.share = (1 + low) / 2
+        h.share, h.spread = (1 + low) / 2, low < 1
         h.assumed.append(f"lengths are drawn from {low:.0%} to 100 % of the nominal: taken at {h.share:.0%}")
 
 

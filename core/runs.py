@@ -290,6 +290,7 @@ def _load(cell: _Cells, hints: Hints, model: str, assumed: list[str]) -> tuple[d
         "concurrency": max(1, users or 1),
         "request_rate_per_s": rate if arrival == "open" else None,
         "prefix_cached_tokens": min(cached or 0, lengths["prompt_tokens"]),
+        "equal_lengths": arrival == "closed" and not hints.spread,
         **lengths,
     }
     return load, asks

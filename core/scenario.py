@@ -77,6 +77,7 @@ class Workload(_Part):
     concurrency: int = Field(1, ge=1, le=1_000_000)
     request_rate_per_s: float | None = Field(None, gt=0, le=1_000_000)
     arrival: Arrival = "closed"
+    equal_lengths: bool = False  # every answer has output_tokens exactly, as in benchmarks that fix them; else that is their mean
 
     @model_validator(mode="after")
     def _consistent(self) -> Workload:

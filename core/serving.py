@@ -20,10 +20,12 @@ from core.formulas.queueing import (
     answer_life,
     away_time,
     batch_rate,
-    bunched_wait,
+    burst_wait,
     chunk_count,
     closed_rate,
+    closed_wait,
     first_token_time,
+    in_step_wait,
     moved_wait,
     open_wait,
     prefill_residence,
@@ -203,7 +205,8 @@ def solve_batch(plan: Plan, c: Columns, fit: Fit, load: _Load, arrival: Arrival)
         else:
             own = pipeline_time(step=mixed.time, chunks=chunks, stages=stages)
             service = _service(c, steps, extra)
-            away = away_time(life=life, fixed=c.request_overhead, half_step=step_in_progress(step=decode.time))
+            begun = step_in_progress(step=decode.time, ahead=c.steps_ahead)
+            away = away_time(life=life, fixed=c.request_overhead, begun=begun)
             residence = prefill_residence(own=own, service=service, users=load.seats, life=away)
             found = load.seats * life / (residence + away)
         above = found > batch
@@ -262,20 +265,23 @@ def serve(plan: Plan, c: Columns, fit: Fit, arrival: Arrival, batch: Any, residu
             waiting = open_wait(service=own, utilisation=prompt_load, named="waiting")
         else:
             service = _service(c, steps, extra)
-            half_step = pick(alone, nothing, step_in_progress(step=decode.time, named="step in progress"))
+            begun = pick(alone, nothing, step_in_progress(step=decode.time, ahead=c.steps_ahead, named="steps begun before"))
             away = away_time(life=answer_life(per_token=tpot, output=output, named="time of an answer"), fixed=c.request_overhead,
-                             half_step=half_step, named="cycle beside the prefill queue")  # fmt: skip
+                             begun=begun, named="cycle beside the prefill queue")  # fmt: skip
             seats = solved("users served at once", load.seats, "", "users, up to the limit", c.tp, c.users)
             residence = prefill_residence(own=own, service=service, users=seats, life=away, named="prefill with its queue")
             rate = closed_rate(users=seats, residence=residence, away=away, named="requests a second")
             admission = admission_wait(users=solved("users of a rank", load.users, "", "users ÷ data parallel", c.tp, c.users),
                                        batch=seats, rate=rate, named="wait for a place")  # fmt: skip
             queued = waited(residence=residence, service=own, named="wait for other prompts")
-            wave = bunched_wait(service=service, users=seats, bunching=c.bunching, named="wait in a bunch of prompts")
-            moved = moved_wait(bunched=wave, queued=queued, per_token=tpot, decode=decode.time, output=output,
+            in_step = in_step_wait(service=service, users=seats, equal=c.equal, first=_like(c.prompts_first, service, "prompts first"),
+                                   named="wait for users in step")  # fmt: skip
+            burst = burst_wait(service=service, users=seats, named="wait in a burst of all users")
+            closed = closed_wait(queued=queued, in_step=in_step, burst=burst, share=c.burst, named="wait for prompts in a closed loop")
+            moved = moved_wait(waited=closed, queued=queued, per_token=tpot, decode=decode.time, output=output,
                                named="wait in place of slower answers")  # fmt: skip
             tpot = undisturbed_time(per_token=tpot, moved=moved, output=output, named="TPOT")
-            waiting = total([admission, queued, moved, half_step], "waiting")
+            waiting = total([admission, queued, moved, begun], "waiting")
         ttft = first_token_time(wait=waiting, prefill=own, fixed=c.request_overhead, named="TTFT")
     if c.ttft_factor is not None:
         ttft = corrected_time(time=ttft, learned_factor=c.ttft_factor, named="TTFT")

@@ -62,6 +62,7 @@ _optional = {
     "concurrency": st.integers(1, 10**6),
     "request_rate_per_s": _amount,
     "arrival": st.sampled_from(["closed", "static", "saturated"]),
+    "equal_lengths": st.booleans(),
     "usd_per_h": _amount,
     "purchase_usd": _amount,
     "life_years": st.floats(0.1, 50),

@@ -74,6 +74,18 @@ def test_prefix_hits_save_prefill_but_not_attention_over_the_prefix():
     assert short["ttft"] < warm["ttft"] < cold["ttft"] / 3
 
 
+def test_answers_of_one_length_move_waiting_before_the_first_token():
+    for runtime in ("vllm", "sglang"):
+        mixed, equal = (ask(runtime=runtime, concurrency=32, equal_lengths=same) for same in (False, True))
+        assert equal["ttft"] > 1.1 * mixed["ttft"] and equal["tpot"] < mixed["tpot"]
+        assert equal["output_rate"] == pytest.approx(mixed["output_rate"], rel=0.02)
+
+
+def test_prompts_that_stop_decoding_make_users_of_one_length_ask_together():
+    beside, first = (ask(runtime=runtime, concurrency=64, equal_lengths=True) for runtime in ("vllm", "sglang"))
+    assert first["ttft"] > 4 * beside["ttft"]
+
+
 def test_a_layer_split_overlaps_prompts_but_never_tokens():
     one = numbers(from_flat({"model": "meta-llama/Llama-3.1-8B", "device": "RTX 3090", "quant": "Q4_K_M", "prompt_tokens": 4096}))
     two = numbers(

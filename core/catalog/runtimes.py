@@ -128,6 +128,7 @@ class Runtime(CatalogRecord):
     swa_full: bool = False  # sliding-window layers cache the whole context
     unified_kv: bool = False  # sequences share one buffer of max_context tokens instead of one each
     chunked_prefill: bool
+    prompts_first: bool = False  # a step takes prompts or decodes, prompts first: they stop decoding until none waits
     cuda_graphs: bool
     flash_attention: bool
     activations: Literal["llama_compute_buffer", "profiled", "whole_prompt", "simple"]

@@ -66,21 +66,34 @@ def prefill_residence(*, own: Seconds, service: Seconds, users: Count, life: Sec
 
 
 @formula("definition")
-def bunched_wait(*, service: Seconds, users: Count, bunching: Count) -> Seconds:
-    """Mean wait where the users of a closed loop ask in bunches: answers of like length end together, and prompts queue up."""
-    return bunching * (users - 1) * service
+def burst_wait(*, service: Seconds, users: Count) -> Seconds:
+    """Mean wait where all users ask at once: for half of the others' prompts."""
+    return (users - 1) / 2 * service
 
 
 @formula("definition")
-def step_in_progress(*, step: Seconds) -> Seconds:
-    """A request that arrives at any time waits for half of the step in progress."""
-    return step / 2
+def in_step_wait(*, service: Seconds, users: Count, equal: Count, first: Count) -> Seconds:
+    """Mean wait of users whose answers are equally long. A step that prefills one prompt brings each of the others a token, so they end
+    one after another, each during the prompt of the one before; where steps take prompts first they all end, and ask, together."""
+    return equal * np.where(first > 0, (users - 1) / 2, np.minimum(users - 1, 1)) * service
 
 
 @formula("definition")
-def moved_wait(*, bunched: Seconds, queued: Seconds, per_token: Seconds, decode: Seconds, output: Tokens) -> Seconds:
+def closed_wait(*, queued: Seconds, in_step: Seconds, burst: Seconds, share: Count) -> Seconds:
+    """Mean wait for other prompts over a run of a closed loop, which begins with a burst of all users."""
+    return np.maximum(queued, in_step) + share * np.maximum(burst - np.maximum(queued, in_step), 0.0)
+
+
+@formula("definition")
+def step_in_progress(*, step: Seconds, ahead: Count) -> Seconds:
+    """A request that arrives at any time waits for half of the step in progress and for those that are laid out already."""
+    return step * (0.5 + ahead)
+
+
+@formula("definition")
+def moved_wait(*, waited: Seconds, queued: Seconds, per_token: Seconds, decode: Seconds, output: Tokens) -> Seconds:
     """Where prompts come in bunches, what would have slowed the answers down is waited for at their start instead; no more than that."""
-    return np.minimum(np.maximum(bunched - queued, 0.0), np.maximum(per_token - decode, 0.0) * (output - 1))
+    return np.minimum(np.maximum(waited - queued, 0.0), np.maximum(per_token - decode, 0.0) * (output - 1))
 
 
 @formula("definition")
@@ -90,9 +103,9 @@ def undisturbed_time(*, per_token: Seconds, moved: Seconds, output: Tokens) -> S
 
 
 @formula("definition")
-def away_time(*, life: Seconds, fixed: Seconds, half_step: Seconds) -> Seconds:
-    """What a user's cycle holds beside the prefill queue: the answer, the request's fixed cost, the step in progress."""
-    return life + fixed + half_step
+def away_time(*, life: Seconds, fixed: Seconds, begun: Seconds) -> Seconds:
+    """What a user's cycle holds beside the prefill queue: the answer, the request's fixed cost, the steps begun before it."""
+    return life + fixed + begun
 
 
 @formula("definition")
