@@ -16,7 +16,7 @@ from core.quantity import Quantity, Source, leaf
 
 Container = Literal["gguf", "safetensors", "mlx", "exl"]
 KernelClass = Literal[
-    "f32", "f16", "fp8", "fp8_block", "int8", "w8a16", "w4a16", "nvfp4", "mxfp4", "gguf_legacy", "gguf_k", "gguf_iq",
+    "f32", "f16", "bf16", "fp8", "fp8_block", "int8", "w8a16", "w4a16", "nvfp4", "mxfp4", "gguf_legacy", "gguf_k", "gguf_iq",
     "mlx",
 ]
 _FOLDER = CATALOG / "quants"
