@@ -31,8 +31,8 @@ class _Part(BaseModel):
 class Noise(_Part):
     """How quiet the machine was: `flags` are sentences, empty where nothing speaks against the figures."""
 
-    load_before: float | None = None  # runnable threads per core, one-minute average
-    load_of_others: float | None = None  # cores that other processes kept busy, on average
+    load_before: float | None = None  # share of the processor that others kept busy just before
+    load_of_others: float | None = None  # the same, while it ran
     steal: float | None = None  # share of the time that the host took away
     spread: dict[str, float] = {}  # coefficient of variation of the repeats, by metric
     flags: tuple[str, ...] = ()
