@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from core.cli_import import forget_runs, import_runs
+from core.cli_compare import compare, sweep
 from core.cli_models import show_model
 from core.cli_options import asks, read_scenario
 from core.cli_suggest import suggest
@@ -171,6 +172,8 @@ def models(text: Text = "", json: Json = False) -> None:
 
 
 app.command("model")(show_model)
+app.command("compare")(compare)
+app.command("sweep")(sweep)
 app.command("suggest")(suggest)
 
 

@@ -5,11 +5,12 @@ Two scenarios are told apart, compared and explained input by input; an input ho
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from core.catalog import quants, runtimes
+from core.catalog import hardware, own_hardware, quants, runtimes
 from core.errors import RoofcastError
 from core.scenario import PARTS, Costs, Deployment, Scenario, System, Workload, scenario
 from core.setting import settle
@@ -52,15 +53,19 @@ def knob_of(asked: Scenario, knob: str) -> Any:
     return getattr(getattr(asked, PARTS[knob]) if knob in PARTS else asked, knob)
 
 
+@functools.lru_cache(maxsize=4096)
 def stated(asked: Scenario) -> Scenario:
-    """The scenario with its quantisation said where it was left to the runtime, so that a swapped runtime does not change it unseen.
+    """The scenario with names as the catalog writes them, and its quantisation said where it was left to the runtime.
 
-    Unchanged where what it names cannot be settled.
+    So no alias is taken for a difference, and a swapped runtime changes no quantisation unseen. Unchanged where it cannot be settled.
     """
-    if asked.deployment.quant is not None:
-        return asked
     try:
-        return asked.with_(quant=settle(asked).quant.id)
+        found = settle(asked)
+        names = {"model": found.ir.id, "runtime": found.runtime.id, "quant": found.quant.id}
+        device, cpu = hardware.device(asked.system.device), asked.system.cpu
+        names |= {"device": own_hardware.listed(device)}
+        names |= {"cpu": own_hardware.listed(hardware.device(cpu, "cpu"))} if cpu else {}
+        return asked.with_(**names)
     except RoofcastError:
         return asked
 

@@ -96,6 +96,11 @@ def test_taking_every_differing_input_makes_the_other() -> None:
     assert differing(HOME, HOME) == ()
 
 
+def test_an_alias_is_no_difference() -> None:
+    other = HOME.with_(model="meta-llama/Llama-3.1-8B-Instruct", device="GeForce RTX 3090", runtime="llama-cpp", quant="q4km")
+    assert differing(stated(HOME), stated(other)) == ()
+
+
 def test_a_quantisation_left_open_is_said() -> None:
     left = HOME.with_(quant=None)
     assert stated(left).deployment.quant == "Q4_K_M"

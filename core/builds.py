@@ -1,0 +1,136 @@
+"""Builds in a link and on a command line: a letter each, every one a scenario's query. Nothing but query fields and JSON is read."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from core import choices
+from core.cli_options import OPTIONS, read_scenario
+from core.compare import MOST
+from core.errors import RoofcastError, ScenarioError
+from core.scenario import PARTS, Scenario, from_flat, scenario
+
+SLOTS = ("a", "b", "c", "d")  # parameters of a link, in the order of the builds
+_KNOBS = {*PARTS, "model", "runtime", "backend", "runtime_version", "runtime_date"}
+_FLAGS = {flag.lstrip("-"): option.knob for option in OPTIONS for flags in option.flags for flag in flags.split("/")}
+_LONGEST = 1_000_000  # characters of a file
+
+
+def to_link(builds: Sequence[Scenario]) -> dict[str, str]:
+    """The parameters of a link that holds all builds."""
+    return {slot: asked.to_query() for slot, asked in zip(SLOTS, builds, strict=False)}
+
+
+def from_link(parameters: Mapping[str, str]) -> tuple[list[Scenario], list[str]]:
+    """The builds of a link, and a sentence for each that could not be read."""
+    found, wrong = [], []
+    for slot in SLOTS:
+        if text := parameters.get(slot, ""):
+            try:
+                found.append(from_query(text))
+            except RoofcastError as error:
+                wrong.append(f"Build {slot.upper()} of the link was left out: {error}")
+    return found, wrong
+
+
+def from_query(query: str) -> Scenario:
+    """The scenario of a page's address or of `Scenario.to_query`; names may be aliases, what is no knob is passed over.
+
+    An address leaves out what a page opens with. Raises RoofcastError, one sentence.
+    """
+    try:
+        given = dict(parse_qsl(query.lstrip("?"), max_num_fields=100))
+    except ValueError:
+        raise ScenarioError("The link sets too many fields to be one of a scenario.") from None
+    found = _exact(given)
+    if "profile" in found:
+        found = {**choices.profile_knobs(found["profile"]), **found}
+    elif "instance" in found:
+        found = {**choices.instance_knobs(found["instance"]), **found}
+    return from_flat({"model": choices.default_model(), "device": choices.default_device(), **found})
+
+
+def _exact(given: Mapping[str, str]) -> dict[str, Any]:
+    runtime = str(given.get("runtime", choices.RUNTIME))
+    found = {knob: choices.exact(knob, text, runtime) for knob, text in given.items() if knob in _KNOBS and text}
+    return {knob: item for knob, item in found.items() if item not in (choices.AUTO, choices.CUSTOM, choices.NONE)}
+
+
+# ---------------------------------------------------------------- from a command line
+
+
+def read_builds(texts: Sequence[str], common: Mapping[str, Any]) -> list[Scenario]:
+    """The builds that a command line names, each a link of a page, a JSON file of a scenario, or changes to the `common` options.
+
+    Where the common options make a scenario of their own and only one build is named, they are the first. Raises RoofcastError.
+    """
+    found = [asked for text in texts for asked in _read(text, common)]
+    given = {knob: amount for knob, amount in common.items() if amount is not None}
+    if len(found) < 2 and "model" in given and any(knob in given for knob in ("device", "profile", "instance", "cpu")):
+        found.insert(0, read_scenario(common))
+    if not 2 <= len(found) <= MOST:
+        raise ScenarioError(
+            f"Name two to {MOST} builds (there are {len(found)}): changes to the options such as 'gpu=RTX 4090,count=2', "
+            "a link of a page, or a file with a scenario."
+        )
+    return found
+
+
+def _read(text: str, common: Mapping[str, Any]) -> list[Scenario]:
+    stripped = text.strip()
+    if re.match(r"(https?:/)?/|\?", stripped) and (query := urlsplit(stripped).query):
+        found, wrong = from_link(dict(parse_qsl(query)))
+        if wrong:
+            raise ScenarioError(wrong[0])
+        return found or [from_query(query)]
+    changes = _changes(stripped)
+    if changes is not None:
+        # A machine that a build names replaces the common one whole.
+        machine = {"device", "profile", "instance", "cpu"} & set(changes)
+        kept = {knob: item for knob, item in common.items() if not (machine and knob in ("device", "profile", "instance", "cpu"))}
+        return [read_scenario({**kept, **changes})]
+    return [_file(stripped)]
+
+
+def _changes(text: str) -> dict[str, Any] | None:
+    """Text such as "gpu=RTX 4090,count=2" as knobs, None for what is no such text. A comma parts two where an option's name follows."""
+    names = "|".join(sorted(map(re.escape, {*_FLAGS, *_KNOBS}), key=len, reverse=True))
+    if not re.match(rf"-*(?:{names})=", text):
+        return None
+    found: dict[str, Any] = {}
+    for part in re.split(rf",\s*(?=-*(?:{names})=)", text):
+        name, _, amount = part.partition("=")
+        plain = name.strip().lstrip("-")
+        found[_FLAGS.get(plain, plain)] = amount.strip()
+    return {knob: _typed(knob, amount) for knob, amount in found.items()}
+
+
+def _typed(knob: str, amount: str) -> Any:
+    kind = next((option.kind for option in OPTIONS if option.knob == knob), str)
+    try:
+        return amount if kind in (str, bool) else kind(amount)
+    except ValueError:
+        flag = next(option.flags[0] for option in OPTIONS if option.knob == knob)
+        raise ScenarioError(f"{flag.lstrip('-')} must be a {'whole ' if kind is int else ''}number (it is '{amount}').") from None
+
+
+def _file(name: str) -> Scenario:
+    """The scenario of a JSON file: a scenario itself, or what `roofcast estimate --json` printed."""
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise ScenarioError(f"'{name}' is no file, no link and no change such as 'gpu=RTX 4090,count=2'.")
+    try:
+        with path.open(encoding="utf-8") as file:
+            raw = json.loads(file.read(_LONGEST))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ScenarioError(f"{name} holds no JSON that can be read ({error}).") from None
+    if isinstance(raw, dict) and isinstance(raw.get("scenario"), dict):
+        raw = raw["scenario"]
+    if not isinstance(raw, dict):
+        raise ScenarioError(f"{name} holds no scenario: an object with model and system is expected.")
+    return scenario(raw)
