@@ -29,6 +29,7 @@ _PREFERRED = ("kld", "accuracy", "relative", "log_ratio", "perplexity")
 _BEYOND = "unacceptable"
 _FEW = 5  # models; below them the spread is that of all, else from p10 to p90
 _SURE = 1.96
+_FULL = ("f32", "f16", "bf16")  # kernel classes of full precision
 _SAME_SIZE = 0.02  # of ln parameters
 
 
@@ -135,7 +136,7 @@ def quality(model: str, quant: str) -> Quality:
     Raises CatalogError for a quantisation that is not in the catalog.
     """
     scheme = quants.quant(quant)
-    if scheme.kernel_class in ("f32", "f16"):
+    if scheme.kernel_class in _FULL:
         return Quality(model, scheme.id, "full precision", 0.0, 0.0, 0.0)
     if scheme.kernel_class == _native_kernel(model):
         return Quality(model, scheme.id, "as published", 0.0, 0.0, 0.0)
@@ -174,7 +175,7 @@ def composite(model: str, quant: str) -> Measured | None:
     """The capacity planner's score of this model and quantisation, None where it has none."""
     wanted, stored = _exact(model), quants.quant(quant)
     for row in measured():
-        same = row.quant == stored.id or (stored.kernel_class == "f16" and quants.quant(row.quant).kernel_class == "f16")
+        same = row.quant == stored.id or (stored.kernel_class in _FULL[1:] and quants.quant(row.quant).kernel_class in _FULL[1:])
         if row.metric == "composite" and row.model == wanted and same:
             return row
     return None
