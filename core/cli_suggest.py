@@ -55,10 +55,8 @@ def suggest(
 
 def _target(instance: str | None, gpu: str | None, count: int | None, ram: float | None, system: str | None) -> Any:
     from core.catalog import hardware
-    from core.catalog.own_hardware import listed
     from core.errors import ScenarioError
-    from core.recommend import instance_target, own_target
-    from core.scenario import System
+    from core.recommend import instance_target, own_system, own_target
     from core.solve_machines import profiled
 
     if sum(given is not None for given in (instance, gpu, system)) != 1:
@@ -67,7 +65,7 @@ def _target(instance: str | None, gpu: str | None, count: int | None, ram: float
         return instance_target(instance)
     if system is not None:
         return own_target(profiled(hardware.system(system)))
-    return own_target(System(device=listed(hardware.device(str(gpu))), count=count or 1, ram_gb=ram))
+    return own_target(own_system(str(gpu), count or 1, ram))
 
 
 def _show(found: Any, warnings: list[str]) -> None:

@@ -13,17 +13,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from core.answer import Estimate
 from core.catalog import hardware, models, quants, runtimes
 from core.catalog.hardware import Device
 from core.catalog.instances import Instance, instances, usable
+from core.catalog.own_hardware import listed
 from core.catalog.runtimes import Runtime
 from core.errors import CatalogError, RoofcastError, ScenarioError
 from core.estimate import estimate
 from core.ir import ModelIR
 from core.plan import broken_rules
 from core.quantity import value
-from core.scenario import Deployment, Scenario, System, Workload
+from core.scenario import Deployment, Scenario, System, Workload, sentence
 from core.setting import settle
 from core.sweep import answer
 from core.units import GIB
@@ -148,6 +151,14 @@ def own_target(system: System) -> Target:
     """A machine of one's own as a target. Raises CatalogError for an unknown device."""
     name = device_name(system.device)
     return Target(f"{system.count} × {name}" if system.count > 1 else f"one {name}", system)
+
+
+def own_system(device: str, count: int = 1, ram_gb: float | None = None) -> System:
+    """Devices of one's own as a system; the name may be any that the catalog knows. Raises CatalogError, ScenarioError."""
+    try:
+        return System(device=listed(hardware.device(device)), count=count, ram_gb=ram_gb)
+    except ValidationError as error:
+        raise ScenarioError(sentence(error)) from error
 
 
 def model_named(text: str, token: str | Literal[False] | None = None, *, local: bool = True) -> str:
@@ -297,16 +308,16 @@ def _larger_targets(target: Target) -> Iterator[Target]:
         for times in _MORE_CARDS:
             if times > target.system.count:
                 yield own_target(target.system.model_copy(update={"count": times, "profile": None}))
-    listed: dict[tuple[Any, ...], Target] = {}
+    cheapest: dict[tuple[Any, ...], Target] = {}
     for row in instances():
         if row.unsupported or row.device is None or row.count is None or row.usd_per_h is None or row.terms != "on demand":
             continue
         other = _of_instance(row)
         key = (row.provider, row.device, row.count)
-        if other.memory > target.memory and (key not in listed or row.usd_per_h < (listed[key].usd_per_h or math.inf)):
-            listed[key] = other
-    near = [one for one in listed.values() if one.provider == target.provider]
-    rest = [one for one in listed.values() if one.provider != target.provider]
+        if other.memory > target.memory and (key not in cheapest or row.usd_per_h < (cheapest[key].usd_per_h or math.inf)):
+            cheapest[key] = other
+    near = [one for one in cheapest.values() if one.provider == target.provider]
+    rest = [one for one in cheapest.values() if one.provider != target.provider]
     yield from sorted(near, key=lambda one: (one.memory, one.usd_per_h))
     yield from sorted(rest, key=lambda one: one.usd_per_h or 0.0)
 
@@ -350,8 +361,8 @@ def scenario_of(suggestion: Suggestion, form: Form) -> Scenario:
         knobs["max_sequences"] = max(1, -(-form.concurrency // split.dp))
     try:
         load = Workload(prompt_tokens=form.prompt_tokens, output_tokens=form.output_tokens, concurrency=form.concurrency)
-    except ValueError as error:
-        raise ScenarioError(f"The load cannot be asked: {error}.") from error
+    except ValidationError as error:
+        raise ScenarioError(sentence(error)) from error
     return _scenario(suggestion.ir, suggestion.target, entry.id, load, form.quant or _FULL[container], **knobs)
 
 

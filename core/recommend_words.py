@@ -88,6 +88,41 @@ def split_words(split: Split) -> str:
     return f"TP {split.tp}{stages}" if split.dp == 1 else f"{split.dp} replicas of TP {split.tp}{stages}"
 
 
+def about(found: Suggestion) -> str:
+    """Which model on which machine: "Mistral-7B-Instruct-v0.3 (7.25 billion parameters, BF16) on g5.xlarge (22.4 GiB on one A10G)"."""
+    size = significant(found.ir.parameters / 1e9, 3)
+    where = f"{found.target.label} ({memory_words(found.target)})"
+    return f"{model_name(found.model)} ({size} billion parameters, {found.native_quant}) on {where}"
+
+
+def quant_words(setup: Setup) -> str:
+    """The precision of a configuration: "BF16, as published", "INT8"."""
+    return f"{setup.quant}, as published," if setup.step == NATIVE else setup.quant
+
+
+def priced(target: Target) -> str:
+    """A machine with its price, where it has one."""
+    return f"{target.label}, ${target.usd_per_h:,.2f} an hour" if target.usd_per_h else target.label
+
+
+def option_words(found: Suggestion, setup: Setup) -> str:
+    """What one of two options comes to."""
+    needs = show(_needed(setup.answer), "B")
+    limit = show(float(value(setup.answer.device.limit)), "B")
+    split = f"{split_words(setup.split)}, " if setup.split.tp else ""
+    each = " on each device" if setup.scenario.system.count > 1 else ""
+    return f"{split}{needs} of {limit}{each}, up to {setup.max_context:,} tokens, {_rates(setup)}."
+
+
+def speeds(told: Estimate) -> str:
+    """What users would see, in a line."""
+    if not told.runs:
+        return ""
+    rate, all_users = (f"{_tokens(told.metric(name))} tok/s" for name in ("decode_rate", "output_rate"))
+    first = show(told.metric("ttft"), "s")
+    return f"{all_users} for all users together, {rate} for each; first token after {first}. {told.label[0].upper()}{told.label[1:]}."
+
+
 def tensor_words(setup: Setup) -> str:
     """The tensor parallelism as the value of a field: "2, in 2 replicas"."""
     split = setup.split

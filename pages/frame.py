@@ -13,6 +13,7 @@ page = st.navigation(
         st.Page("estimate.py", title="Your hardware", default=True),
         st.Page("model.py", title="Model", url_path="model"),
         st.Page("placement.py", title="Placement", url_path="placement"),
+        st.Page("suggest.py", title="Suggest a config", url_path="suggest"),
         st.Page("hardware.py", title="Hardware", url_path="hardware"),
         st.Page("validation.py", title="How wrong are we?", url_path="validation"),
     ],
