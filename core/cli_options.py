@@ -78,6 +78,8 @@ OPTIONS = (
     _o("mla_cache", "--mla-cache", str, LAYOUT, "What an MLA layer keeps of a token: latent, latent_and_values or full."),
     _o("cuda_graphs", "--cuda-graphs/--no-cuda-graphs", bool, LAYOUT, "Captured graphs. (default: the runtime's)"),
     _o("threads", "--threads", int, LAYOUT, "CPU threads."),
+    _o("held_steps", "--held-steps", float, LAYOUT, "Decode steps for which the engine holds new requests back: half of SGLang's "
+       "--scheduler-recv-interval, TensorRT-LLM's batch_wait_timeout_iters. (default: 0)"),
     _o("max_context", "--context -c", int, LOAD,
        "Tokens of context to provide for. Unless --prompt-tokens says otherwise the prompt fills it, so memory and "
        "speed are those at that context."),

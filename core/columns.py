@@ -158,6 +158,7 @@ def columns(setting: Setting) -> Columns:
         sequence_overhead=assume("sequence_overhead", **facts),
         request_overhead=assume("request_overhead", **facts),
         steps_ahead=assume("steps_ahead", **facts),
+        held_steps=user("steps a request is held back", deploy.held_steps or 0.0, "", 0.0),
         burst=assume("burst", **facts),
         mla_scores=or_else(fitted_constant("mla_scores", lineage, setting.backend), zero),
         mask_size=or_else(fitted_constant("mask_size", lineage, setting.backend), constant("bytes of a mask's element", 0.0, "B")),

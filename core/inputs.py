@@ -40,7 +40,7 @@ INPUTS = (
     Input("offload", "Kept in host memory", ("gpu_layers", "experts_on_cpu"), "offload"),
     Input("engine", "Engine settings", (
         "flash_attention", "max_context", "max_sequences", "memory_fraction", "token_budget", "micro_batch", "cuda_graphs",
-        "threads"), "options"),
+        "threads", "held_steps"), "options"),
     Input("length", "Prompt and answer", ("prompt_tokens", "output_tokens", "context_depth", "prefix_cached_tokens"), "length"),
     Input("users", "Users", ("concurrency", "request_rate_per_s", "arrival", "equal_lengths"), "users"),
     Input("costs", "Prices", ("usd_per_h", "purchase_usd", "life_years", "use", "electricity_usd_per_kwh")),

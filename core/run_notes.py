@@ -139,6 +139,7 @@ _IN_NOTES: tuple[tuple[str, Callable[[Hints, re.Match[str]], None]], ...] = (
     (r"\bctx(?:_limit)?=(\d+)", _set("max_context")),
     (r"llama-bench n_batch=(\d+)", _set("token_budget")),
     (r"\bmax_num_seqs (\d+)", _set("max_sequences")),
+    (r"\bheld back (\d+(?:\.\d+)?) steps", _set("held_steps", float)),
     (r"\bn_cpu_moe (\d+)", _set("experts_on_cpu")),
     (r"\baggregate over \w+ sequences", _decode_is("batch")),
     (r"\baggregate output tok/s (?:over|across) (?:all )?streams", _decode_is("system")),

@@ -65,6 +65,7 @@ class Deployment(_Part):
     cuda_graphs: bool | None = None
     mla_cache: MlaCache | None = None  # what an MLA layer keeps of a token; None: as the runtime does
     threads: int | None = Field(None, ge=1, le=4096)
+    held_steps: float | None = Field(None, ge=0, le=10_000)  # decode steps for which a new request is held back, on average
 
 
 class Workload(_Part):

@@ -205,7 +205,7 @@ def solve_batch(plan: Plan, c: Columns, fit: Fit, load: _Load, arrival: Arrival)
         else:
             own = pipeline_time(step=mixed.time, chunks=chunks, stages=stages)
             service = _service(c, steps, extra)
-            begun = step_in_progress(step=decode.time, ahead=c.steps_ahead)
+            begun = step_in_progress(step=decode.time, ahead=c.steps_ahead, held=c.held_steps)
             away = away_time(life=life, fixed=c.request_overhead, begun=begun)
             residence = prefill_residence(own=own, service=service, users=load.seats, life=away)
             found = load.seats * life / (residence + away)
@@ -265,7 +265,8 @@ def serve(plan: Plan, c: Columns, fit: Fit, arrival: Arrival, batch: Any, residu
             waiting = open_wait(service=own, utilisation=prompt_load, named="waiting")
         else:
             service = _service(c, steps, extra)
-            begun = pick(alone, nothing, step_in_progress(step=decode.time, ahead=c.steps_ahead, named="steps begun before"))
+            steps_before = step_in_progress(step=decode.time, ahead=c.steps_ahead, held=c.held_steps, named="steps begun before")
+            begun = pick(alone, nothing, steps_before)
             away = away_time(life=answer_life(per_token=tpot, output=output, named="time of an answer"), fixed=c.request_overhead,
                              begun=begun, named="cycle beside the prefill queue")  # fmt: skip
             seats = solved("users served at once", load.seats, "", "users, up to the limit", c.tp, c.users)

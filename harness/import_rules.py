@@ -90,11 +90,35 @@ def _repeated_prompt(row: Row) -> Row:
     return {"prefix_cached_tokens": (float(row["prompt_tokens"]) - 1) // _BLOCK * _BLOCK}
 
 
+def _held_back(row: Row) -> Row:
+    """InferenceX's published launch scripts hold new requests back, so that prompts share a step (benchmarks/ at its GitHub address).
+
+    SGLang looks for requests every 10 steps, or every 30 where at least 16 users ask: half of that passes on average. TensorRT-LLM
+    waits 20 steps for more prompts with Llama 70B at 1k tokens in and out on fewer than eight cards.
+    """
+    if not _is("inferencex_via_aiconfigurator", runtime="(?i)sglang|tensorrt")(row) or "prefill" in row["notes"]:
+        return {}
+    model, quant, users, cards = row["model_id"], row["quant"], _number(row, "concurrency"), _number(row, "tp")
+    steps = 0.0
+    if re.search("(?i)tensorrt", row["runtime"]):
+        if "Llama-3.1-70B" in model and _number(row, "prompt_tokens") == _number(row, "output_tokens") == 1024 and cards < 8:
+            steps = 20
+    elif re.match("B[23]00", row["gpu_name"]) and re.search("DeepSeek-R1|Qwen3.5", model):
+        always = {("Qwen3.5", "NVFP4", "B200"): 30, ("Qwen3.5", "FP8", "B300"): 10}
+        known = [every for (name, weights, card), every in always.items()
+                 if name in model and quant == weights and row["gpu_name"].startswith(card)]  # fmt: skip
+        if "DeepSeek" in model and quant == "FP8" and cards == 4:
+            known = [10]
+        steps = (known[0] if known else 30 if users >= 16 else 10) / 2
+    return {"notes": f"{row['notes']}; held back {steps:g} steps"} if steps else {}
+
+
 CLEANING: dict[str, Callable[[Row], Row]] = {
     "gpt-oss labelled MXFP4 whose file has 16 bits a weight: quant is BF16": _gpt_oss_is_bf16,
     "MXFP4 on MLX of a model that is not published in it: every matrix has 4.25 bits": _mlx_mxfp4,
     "a checkpoint named AWQ under the label BF16: quant is AWQ": _name_says_awq,
     "deepseek-r1:8b since June 2025: the distillation on Qwen3 8B": _renamed_tag,
+    "InferenceX on engines launched to hold requests back: the steps that its scripts say": _held_back,
     "one prompt repeated on vLLM, which keeps prefixes: all but its last block is cached": _repeated_prompt,
 }
 

@@ -64,7 +64,7 @@ def closed_form(users: int, *, first: bool, equal: bool) -> float:
     in_step = in_step_wait(service=SERVICE, users=users, equal=float(equal), first=float(first))
     burst = burst_wait(service=SERVICE, users=users)
     waited = closed_wait(queued=0.0, in_step=in_step, burst=burst, share=1 / REQUESTS)
-    return float(SERVICE + waited + step_in_progress(step=DECODE, ahead=0.0))
+    return float(SERVICE + waited + step_in_progress(step=DECODE, ahead=0.0, held=0.0))
 
 
 @pytest.mark.parametrize("users", [4, 16, 64])

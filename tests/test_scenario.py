@@ -63,6 +63,7 @@ _optional = {
     "request_rate_per_s": _amount,
     "arrival": st.sampled_from(["closed", "static", "saturated"]),
     "equal_lengths": st.booleans(),
+    "held_steps": st.floats(0, 100),
     "usd_per_h": _amount,
     "purchase_usd": _amount,
     "life_years": st.floats(0.1, 50),

@@ -86,6 +86,12 @@ def test_prompts_that_stop_decoding_make_users_of_one_length_ask_together():
     assert first["ttft"] > 4 * beside["ttft"]
 
 
+def test_a_request_held_back_waits_for_decode_steps():
+    free, held = ask(concurrency=16), ask(concurrency=16, held_steps=20)
+    assert held["ttft"] - free["ttft"] == pytest.approx(20 * free["tpot"], rel=0.2)
+    assert ask(held_steps=20) == ask()  # nobody alone is waited with
+
+
 def test_a_layer_split_overlaps_prompts_but_never_tokens():
     one = numbers(from_flat({"model": "meta-llama/Llama-3.1-8B", "device": "RTX 3090", "quant": "Q4_K_M", "prompt_tokens": 4096}))
     two = numbers(

@@ -85,9 +85,10 @@ def closed_wait(*, queued: Seconds, in_step: Seconds, burst: Seconds, share: Cou
 
 
 @formula("definition")
-def step_in_progress(*, step: Seconds, ahead: Count) -> Seconds:
-    """A request that arrives at any time waits for half of the step in progress and for those that are laid out already."""
-    return step * (0.5 + ahead)
+def step_in_progress(*, step: Seconds, ahead: Count, held: Count) -> Seconds:
+    """A request that arrives at any time waits for half of the step in progress, for those laid out already, and for those that the
+    engine was told to hold it back."""
+    return step * (0.5 + ahead + held)
 
 
 @formula("definition")

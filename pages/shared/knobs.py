@@ -197,7 +197,7 @@ LISTS = ("model", "profile", "instance", "device", "runtime", "backend", "quant"
 SWITCHES = ("flash_attention",)
 # What a measured run may state and the form does not ask.
 LINK_ONLY = ("runtime_version", "runtime_date", "threads", "cuda_graphs", "devices_per_node", "sp", "cp", "link", "mla_cache",
-             "equal_lengths")  # fmt: skip
+             "equal_lengths", "held_steps")  # fmt: skip
 VIEW = "view"  # which part of the page is open
 MLP_TP = Knob("mlp_tp", "Feed-forward TP", "The feed-forward part cut over more ranks than attention.", 1, 4096)  # of the placement alone
 ELSEWHERE = (VIEW, MLP_TP.key)  # in an address, but no part of a scenario
