@@ -68,7 +68,8 @@ def leave_out(
 ) -> dict[str, LeftOut]:  # fmt: skip
     """Fits every fold (or the `first` so many) of every split of `named` (split → group of each line) and keeps what each says of
     its own lines."""
-    tasks = [(split, fold) for split in named for fold in range(folds.FOLDS[split])[:first]]
+    tested = {split: set(folds.assign(group, split).tolist()) for split, group in named.items()}
+    tasks = [(split, fold) for split in named for fold in range(folds.FOLDS[split])[:first] if fold in tested[split]]
     _SHARED.update(seen=seen, parts=parts, named=named)
     found: dict[str, list[dict[str, Any]]] = {split: [] for split in named}
     try:
