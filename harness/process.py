@@ -50,7 +50,8 @@ class Running:
         environment = {**os.environ, **(variables or {})}
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(_GUARD), str(read), str(GRACE_S), *command],
-            stdin=subprocess.DEVNULL, stdout=self._out, stderr=self._err, env=environment, cwd=folder, pass_fds=(read,), start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=self._out, stderr=self._err, env=environment, cwd=folder,
+            pass_fds=(read,), start_new_session=True,
         )  # fmt: skip
         os.close(read)
 
