@@ -21,17 +21,19 @@ from pages.shared.words import ABOUT, escape
 _FORM, _FORM_PAGE = "_form", "_form_page"  # the controls as last drawn with their address, and on which page
 
 
-def scenario_controls(layout: DeltaGenerator | None = None) -> Scenario:
+def scenario_controls(
+    layout: DeltaGenerator | None = None, *, page: str | None = None, title: str = "Roofcast", about: str = ABOUT
+) -> Scenario:
     """Draw the form and return its scenario; the degrees of parallelism go into `layout` where it is given.
 
     Raises RoofcastError for a combination that cannot be asked.
     """
-    _carry("estimate" if layout is None else "placement")
+    _carry(page or ("estimate" if layout is None else "placement"))
     _read_link()
     given: dict[str, Any] = {}
     with st.sidebar:
-        st.markdown("### Roofcast")
-        st.caption(ABOUT)
+        st.markdown(f"### {title}")
+        st.caption(about)
         paste.draw(apply)
         _model(given)
         _machine(given)
@@ -42,6 +44,16 @@ def scenario_controls(layout: DeltaGenerator | None = None) -> Scenario:
     address = {key: text for key, text in st.query_params.to_dict().items() if key not in knobs.ELSEWHERE}
     st.session_state[_FORM] = {key: st.session_state[key] for key in given if key in st.session_state}, address
     return from_flat({key: item for key, item in given.items() if item not in (AUTO, CUSTOM, NONE)})
+
+
+def page_before() -> str | None:
+    """Which page drew the form last."""
+    return st.session_state.get(_FORM_PAGE)
+
+
+def arrived(page: str) -> None:
+    """A page that sets the controls itself: nothing is carried to it."""
+    st.session_state[_FORM_PAGE] = page
 
 
 def _carry(page: str) -> None:
