@@ -23,7 +23,7 @@ from core.pipeline import metrics_from
 from core.plan import Plan
 from core.scenario import Scenario, Workload
 from core.serving import Served
-from core.setting import settle
+from core.setting import Setting, settle
 
 # How an operation's time is made up: (by compute, by memory) where the slower counts, or one term alone.
 _PAIRS = {
@@ -211,15 +211,19 @@ def traits(scenario: Scenario) -> Traits:
 
 @functools.lru_cache(maxsize=16384)
 def _traits(scenario: Scenario) -> Traits:
-    setting = settle(scenario, strict=False)
-    ir, device, runtime = setting.ir, setting.device, setting.runtime
+    return traits_of(settle(scenario, strict=False))
+
+
+def traits_of(setting: Setting) -> Traits:
+    """The kinds that a settled scenario belongs to."""
+    scenario, ir, device, runtime = setting.scenario, setting.ir, setting.device, setting.runtime
     kinds = {block.attention.kind for block in ir.blocks}
     attention = "mla" if "mla" in kinds else "linear" if "linear" in kinds else "sliding" if "sliding" in kinds else "full"
     mixture = any(block.mlp.kind == "moe" for block in ir.blocks)
     local = runtime.id == _GGML or setting.engine in (_GGML, "ollama")
     return Traits(
         model=ir.id,
-        geometry=f"{ir.layers} x {ir.hidden}, {ir.parameters / 1e9:.2g} B",
+        geometry=f"{ir.layers} x {ir.hidden}, {ir.parameters / 1e9:.{1 if ir.parameters < 1e10 else 0}f} B",
         device=device.id,
         architecture=device.arch or device.family or "",
         family=device.family or "",
