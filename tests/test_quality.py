@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from streamlit.testing.v1 import AppTest
+from typer.testing import CliRunner
 
 from core import quality as q
 from core.catalog.quality import Measured, measured, metrics, score_per_nat
 from core.catalog.quants import quants
+from core.cli import app
 from core.errors import CatalogError
 from core.quality import composite, family_of, looked_up, losses, quality, quality_dict, siblings, tier_of
 from core.quantity import Quantity, explain, value
@@ -159,3 +164,26 @@ def test_a_row_without_baseline_has_no_cited_one() -> None:
     row = Measured(model="m", family="m", quant="Q8_0", metric="composite", value=0.5, source="tr133")
     with pytest.raises(CatalogError, match="no baseline"):
         _ = row.cited_baseline
+
+
+# ---- Where it is shown
+
+
+def test_an_estimate_tells_it_on_the_terminal_and_as_json() -> None:
+    asked = ["estimate", "--model", LLAMA3, "--gpu", "RTX 4090", "--quant", "Q3_K_S"]
+    text = " ".join(CliRunner().invoke(app, asked).output.split())
+    assert "Q3_K_S loses about" in text and "KLD" in text and "acceptable" in text
+    told = json.loads(CliRunner().invoke(app, [*asked, "--json"]).output)["quality"]
+    assert told["level"] == "measured" and told["tier"] == "acceptable" and told["low_points"] <= told["loss_points"] <= told["high_points"]
+    assert told["measurements"][0]["licence"] == "MIT"
+
+
+def test_the_estimate_page_has_a_line_that_opens_its_sources() -> None:
+    page = AppTest.from_file(str(Path(__file__).resolve().parents[1] / "pages" / "frame.py"), default_timeout=60)
+    page.query_params["model"] = "Meta-Llama-3-8B"
+    page.query_params["quant"] = "Q3_K_S"
+    page.run()
+    line = page.button("number-quality")
+    assert line.label.replace("\\", "").startswith("Quality: Q3_K_S loses about") and not line.disabled
+    line.click().run()
+    assert not page.exception and any("never" in item.value or "credited" in item.value for item in page.markdown)
