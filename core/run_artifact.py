@@ -39,12 +39,11 @@ class Noise(_Part):
 
 
 class RunFile(_Part):
-    """One benchmark. `record` is the run; `points` are the points of memory that it showed beside."""
+    """One benchmark: the runs that it measured, and the points of memory that it showed beside."""
 
     format: Literal["roofcast run"] = FORMAT
     version: Literal[1] = 1
-    record: RunRecord
-    points: tuple[RunRecord, ...] = ()
+    records: tuple[RunRecord, ...] = Field(min_length=1)
     started: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}")
     seconds: float = Field(ge=0)
     study: str = ""

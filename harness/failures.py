@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from harness.process import Finished
 from harness.record import last_words
@@ -29,12 +28,12 @@ _SIGNS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
 class Failure(Exception):
     """A run that failed: its class (core.records.FAILURES) and the engine's last words, scrubbed."""
 
-    kind: str
-    words: str
+    def __init__(self, kind: str, words: str) -> None:
+        super().__init__(kind, words)
+        self.kind, self.words = kind, words
 
     def __str__(self) -> str:
         return f"{self.kind.replace('_', ' ')}: {self.words.splitlines()[-1][:300] if self.words else 'it said nothing'}"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from core.catalog.files import home
 from core.errors import RunError
+from core.importers.document import file_name
 from core.predict import write_bytes_whole
 from core.run_artifact import SUFFIX, Opened, RunFile, open_run, seal
 from harness.sign import signing_key
@@ -54,8 +55,8 @@ def _names() -> dict[str, str]:
 
 
 def scrubbed(words: Iterable[str]) -> tuple[str, ...]:
-    """A command without folders and names."""
-    return tuple(scrub(word) for word in words)
+    """A command without folders and names; of a model's file only its own name is kept."""
+    return tuple(scrub(file_name(word) if word.lower().endswith(".gguf") else word) for word in words)
 
 
 def last_words(text: str) -> str:

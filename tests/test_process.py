@@ -33,6 +33,8 @@ if os.fork() == 0:
     time.sleep(600)
     os._exit(0)
 note("worker", worker.pid); note("engine", os.getpid())
+while not os.path.exists(os.path.join(folder, "daemon")):
+    time.sleep(0.005)
 print("ready", flush=True)
 {then}
 """

@@ -15,7 +15,7 @@ from harness import record, sign
 
 RECORD = read_record({"model_id": "Qwen/Qwen3-8B", "gpu_name": "RTX 4090", "runtime": "llama.cpp", "decode_toks_sec": 99})
 RUN = RunFile(
-    record=RECORD, started="2026-11-21T10:00:00Z", seconds=12.5, tool="llama-bench", command=("llama-bench", "-m", "model.gguf"),
+    records=(RECORD,), started="2026-11-21T10:00:00Z", seconds=12.5, tool="llama-bench", command=("llama-bench", "-m", "model.gguf"),
     repeats={"decode_toks_sec": (98.5, 99.0, 99.5)}, extra={"itl_ms_p99": 12.0}, machine=MachineFacts(os="Linux", cpu="Ryzen 9 7950X"),
     noise=Noise(steal=0.0), telemetry={"nvml.0.power_w": {"mean": 300.0}},
 )  # fmt: skip
@@ -31,7 +31,7 @@ def test_what_is_written_is_read(tmp_path):
     path = record.write_run(RUN, "one", TRACE, tmp_path / "runs")
     opened = record.read_run_file(path)
     assert opened.run == RUN and opened.trace == TRACE and is_run_file(path.read_bytes())
-    assert opened.run.record.run_id == RECORD.run_id
+    assert opened.run.records[0].run_id == RECORD.run_id
     assert opened.signer == record.read_run_file(record.write_run(RUN, "two", folder=tmp_path)).signer, "one user, one key"
 
 

@@ -147,7 +147,7 @@ def _signed(raw: bytes, name: str) -> Imported:
     """The records of a run file, whose figures nobody may change on the way."""
     opened = open_run(raw, name)
     records = []
-    for record in (opened.run.record, *opened.run.points):
+    for record in opened.run.records:
         names = {} if record.memory_kind else {k: v for k, v in identified(record.model_dump()).items() if k != "why"}
         records.append(record.model_copy(update={**names, "source_path": f"{name}, signed by {opened.signer}"}))
     return Imported(name, "run file", tuple(records), (), opened.signer)
