@@ -193,12 +193,7 @@ def test_config_quantities_are_cited_and_marked() -> None:
         config_quantity(glm, "colour")
 
 
-def test_reading_the_catalog_is_fast_and_needs_no_heavy_import() -> None:
-    code = (
-        "import sys, time; t = time.perf_counter(); from core.catalog.models import models, model; models();"
-        "model('llama 3.1 8b'); assert 'rapidfuzz' not in sys.modules; print(time.perf_counter() - t)"
-    )
-    root = CATALOG.parents[1]
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
-    # Measured 0.35 s; the bound leaves room for a busy machine.
-    assert float(done.stdout) < 3
+def test_reading_the_catalog_needs_no_heavy_import() -> None:
+    code = "import sys; from core.catalog.models import models, model; models(); model('llama 3.1 8b'); print('rapidfuzz' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=CATALOG.parents[1], check=True)
+    assert done.stdout.strip() == "False"

@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -353,19 +352,8 @@ def test_validate(runs: Path) -> None:
 # ---------------------------------------------------------------- as a program
 
 
-def test_help_and_lists_answer_at_once() -> None:
-    """Under 1 s cold on an idle machine (0.3 and 0.6 s measured); a busy one gets twice that here."""
-    for words in (["--help"], ["models"]):
-        times = []
-        for _ in range(3):
-            start = time.perf_counter()
-            result = shell(*words)
-            times.append(time.perf_counter() - start)
-            assert result.returncode == 0 and result.stderr == ""
-        assert min(times) < 2.0
-
-
 def test_nothing_heavy_is_imported() -> None:
+    """So that help and lists answer at once."""
     code = "import sys; sys.argv = ['roofcast', {!r}]\ntry:\n import core.cli; core.cli.main()\nexcept SystemExit: pass\n"
     code += "print([m for m in {} if m in sys.modules])"
     heavy = ["streamlit", "pandas", "duckdb", "sklearn", "altair"]

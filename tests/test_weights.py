@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import math
-import time
 from typing import Any
 
 import pytest
@@ -142,17 +141,6 @@ def test_where_and_unknown() -> None:
     assert table.where(block=ir.blocks[0].name) + table.where(block=None, group=("embedding", "head")) < table.bytes
     with pytest.raises(CatalogError, match="Q4_K_M"):
         weight_table(ir, "Q4_K_MM")
-
-
-def test_first_table_is_fast() -> None:
-    config = GOLDEN["models"]["DeepSeek-R1"]
-    times = []
-    for run in range(3):
-        ir = build_ir(config, f"deep {run}")
-        start = time.perf_counter()
-        weight_table(ir, "Q4_K_M")
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.02
 
 
 @settings(max_examples=60, deadline=None)
