@@ -89,10 +89,10 @@ def learned(scenario: Scenario, correction: Correction, *, strict: bool = True) 
     return Learned(
         correction,
         {term: float(scale[0]) for term, scale in factors.scales.items()},
-        {name: float(factor[0]) for name, factor in _factors(factors, np.array([0])).items()},
+        {name: float(factor[0]) for name, factor in factors_at(factors, np.array([0])).items()},
         factors,
         table.traits[0],
-        _support(correction, table, 0),
+        support_of(correction, table, 0),
     )
 
 
@@ -112,18 +112,33 @@ class Corrected:
         return {name: (float(low[n]), float(high[n])) for name, (low, high) in self.ends.items() if _is_range(low[n], high[n])}
 
 
+def learn(group: Group, kinds: list[Traits], correction: Correction) -> tuple[Table, Factors]:
+    """What a correction says of a group, `kinds` along it: the group as it sees it, and its word."""
+    table = table_of(group, kinds)
+    return table, correction.core.factors(table, correction.trust)
+
+
+def applied(c: Columns, scales: Mapping[str, np.ndarray], factors: Mapping[str, np.ndarray], version: str) -> Columns:
+    """Plain columns with fitted efficiencies, fixed costs and factors in place of what was assumed."""
+    found = refit(c, scales, version)
+    vars(found).update(factors)
+    return found
+
+
+def factors_at(factors: Factors, at: np.ndarray) -> dict[str, np.ndarray]:
+    """The factors on steps and first token as columns, of the scenarios `at`."""
+    return {name: np.exp(factors.steps[part][at, 1]) for part, (name, *_) in FACTORS.items()}
+
+
 def correct(group: Group, kinds: list[Traits], correction: Correction) -> Corrected:
     """Metrics and their p10 and p90 for a whole group, `kinds` along it."""
-    table = table_of(group, kinds)
-    at = table.index
-    factors = correction.core.factors(table, correction.trust)
-    c = refit(group.c, factors.scales, correction.version)
-    vars(c).update(_factors(factors, at))
+    table, factors = learn(group, kinds, correction)
+    c = applied(group.c, factors.scales, factors_at(factors, table.index), correction.version)
     _, found, served = run(replace(group, c=c))
     with np.errstate(all="ignore"):
         metrics = {name: group.spread(amount) for name, amount in metrics_from(c, found, served, group.arrival).items()}
         multipliers = np.array([_memory_band(kind) for kind in kinds]).T
-        ends = _bands(correction, metrics, factors, at, c, estimated_bytes(c, found), multipliers)
+        ends = _bands(correction, metrics, factors, table.index, c, estimated_bytes(c, found), multipliers)
     spread = {name: (group.spread(low), group.spread(high)) for name, (low, high) in ends.items()}
     return Corrected(metrics, spread, table, c, found, served)
 
@@ -136,15 +151,11 @@ def answers(scenarios: Sequence[Scenario], correction: Correction, *, strict: bo
         one = correct(group, [traits(scenarios[place]) for place in group.index], correction)
         for n, place in enumerate(group.index.tolist()):
             metrics = {name: float(amounts[n]) for name, amounts in one.metrics.items()}
-            found[place] = Answer(metrics, one.bands(n), _support(correction, one.table, n).level)
+            found[place] = Answer(metrics, one.bands(n), support_of(correction, one.table, n).level)
     return found
 
 
-def _factors(factors: Factors, at: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: np.exp(factors.steps[part][at, 1]) for part, (name, *_) in FACTORS.items()}
-
-
-def _support(correction: Correction, table: Table, at: int) -> Support:
+def support_of(correction: Correction, table: Table, at: int) -> Support:
     return correction.core.known.support(table.traits[at], {name: column[at] for name, column in table.numbers.items()})
 
 

@@ -16,7 +16,7 @@ from core.errors import ScenarioError
 from core.scenario import MAX_TOKENS, System, Workload, sentence
 
 Side = Literal["owned", "build", "cloud"]
-Tier = Literal["negligible", "acceptable", "concerning"]
+Tier = Literal["negligible", "acceptable", "concerning", "any"]
 Objective = Literal["cost", "throughput", "latency", "model_size", "throughput_per_usd", "throughput_per_w"]
 SIDES: tuple[Side, ...] = ("owned", "build", "cloud")
 # Percentiles at which a target on times is held; "mean" is what the estimator itself gives, the others come by a closed form.
@@ -44,8 +44,9 @@ class Goal(BaseModel):
     max_latency_s: float | None = Field(None, gt=0)
     min_output_tok_s: float | None = Field(None, gt=0)  # of all users together
     times_at: At = "mean"
-    quality_floor: Tier | None = None
-    accept_unknown_quality: bool = True  # a quantisation of which nobody measured the loss
+    sure: bool = False  # targets must hold at the bad end of ranges, too, not at the median alone
+    quality_floor: Tier = "negligible"
+    accept_unknown_quality: bool = True  # quantisations whose loss nobody measured, from four bits a weight on
     # what it may take
     max_usd_per_month: float | None = Field(None, gt=0)
     max_purchase_usd: float | None = Field(None, gt=0)
@@ -53,6 +54,7 @@ class Goal(BaseModel):
     # hardware
     hardware: tuple[Side, ...] = SIDES
     owned: System | None = None
+    owned_usd_per_h: float | None = Field(None, ge=0)  # what an hour of such a machine is reckoned at: then as many as needed may run
     devices: tuple[str, ...] = ()  # only these
     providers: tuple[str, ...] = ()
     region: str | None = None  # part of a region's name; a price without a region always counts

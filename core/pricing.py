@@ -69,10 +69,10 @@ def prices() -> _Prices:
     return found
 
 
-def host_for(device: Device, cards: int) -> Host | None:
-    """The cheapest host that takes so many of these cards; None where none does."""
+def hosts_for(device: Device, cards: int) -> list[Host]:
+    """The hosts that take so many of these cards, cheapest first."""
     fits = [host for host in prices().hosts if host.cards >= cards and device.device_class in host.classes]
-    return min(fits, key=lambda host: host.price_usd, default=None)
+    return sorted(fits, key=lambda host: host.price_usd)
 
 
 def _price(name: str, of: Host | Whole) -> Quantity:

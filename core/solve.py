@@ -1,87 +1,166 @@
-"""The front door of the solver: a goal in, the best ways to meet it out."""
+"""The front door of the solver: a goal in, the best ways to meet it out, and why the others do not."""
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
-from core.catalog import hardware, models, runtimes
-from core.catalog.runtimes import backend_for
-from core.corrected import Answer, answers
-from core.correction import shipped
-from core.errors import RoofcastError
-from core.estimate import estimate
+import numpy as np
+
+from core.candidates import Space, space
+from core.catalog import runtimes
+from core.correction import Correction, shipped
+from core.errors import CatalogError
 from core.goal import Goal
-from core.quantity import value
-from core.scenario import Deployment, Scenario
-from core.solve_machines import Machine, machines
+from core.quality import tier_of
+from core.ranking import front, order_keys, ranked
+from core.solve_gates import losses
+from core.solve_machines import Machine, machines, undominated
+from core.solve_passes import TIMES, exact_pass, usd_per_h
+from core.solve_search import OPEN, PASSED, PLACES, PRUNED, Looked, Result, search
+from core.solve_words import missed
 from core.solved import GATES, Candidate, Funnel, Rejection, Solved
 
 Progress = Callable[[float, str], None]  # share that is done, and what is being done
+MOST = 60  # ways of each side that an answer lists
 
 
-def solve(goal: Goal, progress: Progress | None = None) -> Solved:
+def solve(goal: Goal, progress: Progress | None = None, *, each: bool = False) -> Solved:
     """The ways to run the goal's models that meet it, best first, and why the others do not.
 
-    Raises CatalogError for an unknown name.
+    Listed is the best of each machine and model; with `each`, of each of their engines and quantisations too.
+
+    Raises CatalogError for an unknown name, or where no fitted correction can be read.
     """
-    start = time.perf_counter()
     tell = progress or (lambda share, what: None)
-    tell(0.0, "listing machines")
-    listed = machines(goal)
-    asked: list[tuple[Scenario, Machine]] = []
-    for model in goal.models:
-        ir = models.ir(model)
-        for machine in listed:
-            for runtime in goal.runtimes or ("llama.cpp", "vllm", "mlx"):
-                device = hardware.device(machine.system.device)
-                try:
-                    backend_for(runtimes.runtime(runtime), device.vendor, device.kind)
-                except RoofcastError:
-                    continue
-                for quant in goal.quants or (None,):
-                    deployment = Deployment(quant=quant, max_context=goal.context)
-                    asked.append((Scenario(model=ir.id, system=machine.system, runtime=runtime, deployment=deployment,
-                                           workload=goal.workload(), costs=machine.costs(goal)), machine))  # fmt: skip
-    tell(0.2, "estimating")
     correction = shipped()
-    assert correction is not None
-    found = answers([scenario for scenario, _ in asked], correction, strict=True)
-    passed: list[Candidate] = []
-    illegal = 0
-    for (scenario, machine), one in zip(asked, found, strict=True):
-        if isinstance(one, str):
-            illegal += 1
-        elif len(passed) < 40:
-            candidate = _candidate(scenario, machine, one)
-            if candidate is not None and _meets(goal, candidate):
-                passed.append(candidate)
-    passed.sort(key=lambda c: c.usd_per_month)
-    funnel = Funnel(len(listed), len(asked), illegal, 0, len(asked) - illegal, len(asked) - illegal, len(passed),
-                    {"all": time.perf_counter() - start})  # fmt: skip
-    tell(1.0, "done")
-    rejected = tuple(Rejection(gate, 0, None, "") for gate in GATES)
-    return Solved(goal, tuple(passed), tuple(passed), rejected, funnel, correction.version)
+    if correction is None:
+        raise CatalogError("The fitted correction is missing from data/fitted; restore it from the repository.")
+    clock = time.perf_counter()
+    tell(0.0, "Listing machines")
+    every = machines(goal)
+    listed = undominated(every, goal)
+    seconds = {"machines": time.perf_counter() - clock}
+    results = []
+    for number, model in enumerate(goal.models):
+        clock = time.perf_counter()
+        tell(number / len(goal.models), f"Laying out {model}")
+        laid_out = _space(goal, model, tuple(listed))
+        seconds["laying out"] = seconds.get("laying out", 0.0) + time.perf_counter() - clock
+
+        def told(share: float, number: int = number, model: str = model) -> None:
+            tell((number + share) / len(goal.models), f"Estimating {model}")
+
+        results.append(search(laid_out, correction, told))
+        for stage, took in results[-1].seconds.items():
+            seconds[stage] = seconds.get(stage, 0.0) + took
+    clock = time.perf_counter()
+    best = _best(goal, results, each=each)
+    rejected = tuple(_rejection(goal, gate, results, correction) for gate in GATES)
+    seconds["ranking"] = time.perf_counter() - clock
+    tell(1.0, "Done")
+    return Solved(goal, tuple(best), tuple(front(goal, best)), rejected, _funnel(every, results, seconds), correction.version)
 
 
-def _candidate(scenario: Scenario, machine: Machine, one: Answer) -> Candidate | None:
-    whole = estimate(scenario)
-    if whole.feasibility == "insufficient_memory":
-        return None
-    r = whole.resolved
+@functools.lru_cache(maxsize=16)
+def _kept(asked: Goal, model: str, listed: tuple[Machine, ...]) -> Space:
+    return space(asked, model, listed)
+
+
+def _space(goal: Goal, model: str, listed: tuple[Machine, ...]) -> Space:
+    """The candidates of a model; another goal over the same machines and configurations shares the arrays."""
+    users = goal.users if goal.request_rate_per_s is None else None
+    asked = Goal(models=(model,), users=users or 1, request_rate_per_s=None if users else 1.0, runtimes=goal.runtimes, quants=goal.quants,
+                 kv_dtypes=goal.kv_dtypes, offload=goal.offload)  # fmt: skip
+    return replace(_kept(asked, model, listed), goal=goal)
+
+
+def _best(goal: Goal, results: list[Result], *, each: bool = False) -> list[Candidate]:
+    """What passed, in order, the best of each machine and model; with `each` of each engine and quantisation."""
+    keys: list[list[np.ndarray]] = []
+    where: list[tuple[int, int]] = []
+    for number, result in enumerate(results):
+        looked, laid_out = result.looked, result.space
+        at = looked.passed
+        if not len(at):
+            continue
+        table = {name: amounts[at] for name, amounts in looked.table.items()}
+        index = looked.index[at]
+        lost = losses(laid_out)[laid_out.quant[index]]
+        small = np.array([float(kv is not None) for _, _, kv in laid_out.rows])[laid_out.row[index]]
+        parameters = float(laid_out.ir.parameters)
+        keys.append(order_keys(goal, table, looked.machines[at], looked.usd_per_h[at], lost, parameters, small))
+        where += [(number, int(n)) for n in at]
+    if not keys:
+        return []
+    order = ranked([np.concatenate(columns) for columns in zip(*keys, strict=True)])
+    found: list[Candidate] = []
+    taken: set[tuple[object, ...]] = set()
+    for place in order.tolist():
+        number, n = where[place]
+        result = results[number]
+        i, laid_out = result.looked.index[n], result.space
+        key: tuple[object, ...] = (number, int(laid_out.machine[i]))
+        if each:
+            key = (*key, laid_out.rows[laid_out.row[i]][1], int(laid_out.quant[i]))
+        if key not in taken:
+            taken.add(key)
+            found.append(candidate(result.space, result.looked, n))
+    return found[: MOST * len(goal.hardware)]
+
+
+def candidate(laid_out: Space, looked: Looked, n: int) -> Candidate:
+    """One that was looked at exactly, as a record with a scenario of its own."""
+    i, many = int(looked.index[n]), int(looked.machines[n])
+    scenario = laid_out.scenario(i, many)
+    lost = float(losses(laid_out)[laid_out.quant[i]])
+    table = {name: float(amounts[n]) for name, amounts in looked.table.items()}
+    metrics = {name: amount for name, amount in table.items() if " " not in name and name not in ("fits", "offloaded", "short", "load")}
+    _, runtime, kv = laid_out.rows[laid_out.row[i]]
     return Candidate(
-        scenario, machine, 1, r["tp"], r["pp"], r["dp"], r["ep"], r["quant"], r["kv_dtype"], whole.feasibility, one.metrics, one.bands,
-        one.support, float(value(whole.money["usd_per_h"])) * 3600, {name: one.metrics[name] for name in ("ttft", "tpot", "latency")},
+        scenario=scenario,
+        machine=laid_out.machines[laid_out.machine[i]],
+        machines=many,
+        tp=int(laid_out.tp[i]), pp=int(laid_out.pp[i]), dp=int(laid_out.dp[i]), ep=int(laid_out.ep[i]),
+        quant=laid_out.quants[laid_out.quant[i]],
+        kv_dtype=kv or runtimes.runtime(runtime).default_kv_dtype,
+        fits="with_offload" if table["offloaded"] else "in_vram",
+        metrics=metrics,
+        bands=looked.bands[n],  # type: ignore[arg-type]
+        support=looked.support[n],  # type: ignore[arg-type]
+        usd_per_h=float(looked.usd_per_h[n]),
+        times={name: table[f"{name} asked"] for name in TIMES},
+        load=table["load"],
+        quality=None if np.isnan(lost) else lost,
+        tier=tier_of(lost),
     )  # fmt: skip
 
 
-def _meets(goal: Goal, c: Candidate) -> bool:
-    limits = (
-        (c.times["ttft"], goal.max_ttft_s),
-        (c.times["tpot"], goal.tpot_s),
-        (c.times["latency"], goal.max_latency_s),
-        (c.usd_per_month, goal.max_usd_per_month),
-        (c.purchase_usd, goal.max_purchase_usd),
-        (c.power_w, goal.max_power_w),
+def _rejection(goal: Goal, gate: str, results: list[Result], correction: Correction) -> Rejection:
+    count = sum(int((result.reason == PLACES[gate]).sum()) for result in results)
+    nearest = min((r for r in results if gate in r.near), key=lambda r: r.near[gate][2], default=None)
+    if not count or nearest is None:
+        return Rejection(gate, count, None, "")
+    i, many, ratio = nearest.near[gate]
+    index, machines_ = np.array([i]), np.array([float(many)])
+    found = exact_pass(nearest.space, correction, index, machines_)
+    rate = usd_per_h(nearest.space, index, found.table["power"])
+    one = Looked(index, machines_, found.table, list(found.bands), found.support, rate, np.array([PLACES[gate]]))
+    record = candidate(nearest.space, one, 0)
+    return Rejection(gate, count, record, missed(goal, gate, record, float(found.table["short"][0]), ratio))
+
+
+def _funnel(every: list[Machine], results: list[Result], seconds: dict[str, float]) -> Funnel:
+    return Funnel(
+        machines=len(every),
+        enumerated=sum(len(result.space) for result in results),
+        illegal=sum(result.space.illegal for result in results),
+        pruned=sum(int((result.reason == PRUNED).sum()) for result in results),
+        estimated=sum(result.rough for result in results),
+        exact=sum(result.exact for result in results),
+        passed=sum(int((result.reason == PASSED).sum()) for result in results),
+        left=sum(int((result.reason == OPEN).sum()) for result in results),
+        seconds=seconds,
     )
-    return all(limit is None or (amount is not None and amount <= limit) for amount, limit in limits)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
 
 from core.answer import Level
 from core.goal import Goal, Side
@@ -96,11 +98,24 @@ class Candidate:
         return self.usd_per_h / 3600 / self.metrics["output_rate"] * 1e6
 
     def bound(self, metric: str, *, pessimistic: bool = True) -> float:
-        """A metric at its bad end (slow, full) where there is a range and `pessimistic`, else its median."""
+        """A metric of one machine at its bad end (slow, full) where there is a range and `pessimistic`, else its median.
+
+        The whole answer takes no longer than a late first token and slow further ones: where that is less than the range of the
+        latency itself, which few runs tell, it is the bad end, and that of the tokens a second.
+        """
         if not pessimistic or metric not in self.bands:
             return self.metrics[metric]
         low, high = self.bands[metric]
+        if metric in ("latency", "output_rate") and "latency" in self.bands:
+            ttft, tpot = (self.bands.get(name, (0.0, self.metrics[name]))[1] for name in ("ttft", "tpot"))
+            late = slowest(self.bands["latency"][1], ttft, tpot, self.scenario.workload.output_tokens)
+            return late if metric == "latency" else float(np.maximum(low, self.metrics[metric] * self.metrics["latency"] / late))
         return high if metric in ("ttft", "tpot", "latency", "memory_peak") else low
+
+
+def slowest(latency: Any, ttft: Any, tpot: Any, output: float) -> Any:
+    """The bad end of the time of a whole answer: its own, or what the bad ends of its parts come to. Numbers or arrays."""
+    return np.fmin(latency, ttft + tpot * (output - 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +139,7 @@ class Funnel:
     estimated: int  # analytically
     exact: int  # with the correction, as shown
     passed: int
+    left: int = 0  # may pass, too, but are not looked at exactly: enough better ones pass
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -134,8 +150,8 @@ class Funnel:
 
 @dataclass(frozen=True, slots=True)
 class Solved:
-    """The answer to a goal. `ranked`: what passed, best first, one for each machine and model. `front`: those of them that no other
-    beats in cost, throughput, latency and quality at once."""
+    """The answer to a goal. `ranked`: what passed, best first, one for each machine and model (of what is owned, every runtime and
+    quantisation). `front`: those of them that no other beats in cost, throughput, latency and quality at once."""
 
     goal: Goal
     ranked: tuple[Candidate, ...]

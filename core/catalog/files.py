@@ -22,7 +22,13 @@ CATALOG = DATA / "catalog"
 def home() -> Path:
     """The folder of everything that is a user's own: ROOFCAST_HOME, else the platform's place for data."""
     set_by_hand = os.environ.get("ROOFCAST_HOME")
-    return Path(set_by_hand) if set_by_hand else Path(platformdirs.user_data_dir("roofcast", appauthor=False))
+    return Path(set_by_hand) if set_by_hand else _platform_home(os.environ.get("HOME"), os.environ.get("XDG_DATA_HOME"))
+
+
+@functools.lru_cache(maxsize=4)
+def _platform_home(*decided_by: str | None) -> Path:
+    """Asked at every look-up of a device, and slow to find."""
+    return Path(platformdirs.user_data_dir("roofcast", appauthor=False))
 
 
 Record = TypeVar("Record", bound=BaseModel)

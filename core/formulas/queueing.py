@@ -167,3 +167,10 @@ def utilisation(*, rate: Rate, capacity: Rate) -> Count:
 def waited(*, residence: Seconds, service: Seconds) -> Seconds:
     """Time in a queue that was not one's own service."""
     return np.maximum(residence - service, 0.0)
+
+
+@formula("general-knowledge-physics", eq="waiting is taken as exponential")
+def tail_time(*, mean: Seconds, wait: Seconds, share: Count) -> Seconds:
+    """The time that this share of requests stays below: what is not waiting is the same for all, and waiting falls off
+    exponentially, as in a queue under heavy load."""
+    return mean + wait * np.maximum(-np.log(1 - share) - 1, 0.0)

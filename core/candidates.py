@@ -1,0 +1,406 @@
+"""Every way to run one model on the machines of a goal, as arrays: machine × runtime × weights × KV cache × split × offload.
+
+Only legal ones are laid out: what a runtime, a device or the model's shape forbids is counted and left out.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from core.batch import CHUNK, Group
+from core.catalog import hardware, models, quants, runtimes
+from core.catalog.hardware import Device
+from core.catalog.quants import QuantScheme
+from core.catalog.runtimes import Runtime
+from core.choices import AUTO, default_model, quant_names
+from core.columns import columns, load_amounts, plain
+from core.errors import RoofcastError
+from core.features import Traits, traits
+from core.goal import Goal
+from core.ir import ModelIR
+from core.machine import Columns
+from core.plan import NODE, broken_rules
+from core.scenario import Deployment, Scenario, System
+from core.setting import settle
+from core.solve_machines import Machine
+from core.solve_table import OF_MODEL, TABLE, Row
+from core.units import GIB
+from core.weights import weight_table
+
+# What may lie in host memory: as much as must (experts first), the experts of all layers, everything.
+MODES = ("as needed", "all experts", "all layers")
+ARRAYS = ("machine", "row", "quant", "tp", "pp", "dp", "ep", "mode")
+
+
+@dataclass(slots=True)
+class Space:
+    """Candidates of one model. Arrays run along them; `machine`, `row`, `quant` and `mode` are places in the lists."""
+
+    goal: Goal
+    ir: ModelIR
+    machines: Sequence[Machine]
+    rows: list[tuple[Row, str, str | None]]  # columns, runtime, KV dtype (None: the runtime's own)
+    quants: list[str]
+    machine: np.ndarray
+    row: np.ndarray
+    quant: np.ndarray
+    tp: np.ndarray
+    pp: np.ndarray
+    dp: np.ndarray
+    ep: np.ndarray
+    mode: np.ndarray
+    illegal: int
+    shape: np.ndarray  # of the row
+    place: np.ndarray
+    count: np.ndarray  # devices of the machine
+    ram: np.ndarray  # bytes of the host as the machine says, NaN where it does not
+    own: dict[str, Any]  # the model's columns
+    weights: dict[Any, np.ndarray]  # bytes of each part along `quants`
+    elements: dict[Any, float]
+
+    def __len__(self) -> int:
+        return len(self.machine)
+
+    @property
+    def tariff(self) -> float:
+        """What electricity is taken to cost where nobody says, USD a joule."""
+        return float(TABLE.columns(int(self.shape[0]), self.place[:1]).tariff)
+
+    def groups(self, index: np.ndarray, machines: np.ndarray) -> Iterator[tuple[np.ndarray, Group]]:
+        """Candidates at `index`, each with so many machines, as groups for array passes, with their places in `index`."""
+        for shape in np.unique(self.shape[index]):
+            ours = np.flatnonzero(self.shape[index] == shape)
+            for first in range(0, len(ours), CHUNK):
+                at = ours[first : first + CHUNK]
+                c = self._columns(int(shape), index[at], machines[at])
+                yield at, Group(self.ir, self.goal.workload().arrival, np.arange(len(at)), c)
+
+    def _columns(self, shape: int, index: np.ndarray, machines: np.ndarray) -> Columns:
+        c = TABLE.columns(shape, self.place[index])
+        vars(c).update(self.own)
+        load = load_amounts(self.goal.workload())
+        vars(c).update(load)
+        stored = self.quant[index]
+        c.weights = {key: sizes[stored] for key, sizes in self.weights.items()}
+        c.elements = self.elements
+        c.users = np.ceil(load["users"] / machines)
+        c.rate = load["rate"] / machines
+        c.max_context = float(self.goal.context)
+        c.count = self.count[index]
+        for name in ("tp", "pp", "dp", "ep"):
+            setattr(c, name, getattr(self, name)[index].astype(float))
+        mode = self.mode[index]
+        c.experts_on_cpu = np.where(mode == 1, self.ir.layers, np.nan)
+        c.gpu_layers = np.where(mode == 2, 0.0, np.nan)
+        c.host_memory = np.where(np.isnan(self.ram[index]), c.host_memory, self.ram[index])
+        return c
+
+    def kinds(self, index: np.ndarray) -> list[Traits]:
+        """What kind of thing each candidate is, for the correction."""
+        return [_kind(self.rows[row][0].kind, _of_model(self.ir.id), self.quants[quant], count)
+                for row, quant, count in zip(self.row[index], self.quant[index], self.count[index].astype(int), strict=True)]  # fmt: skip
+
+    def scenario(self, i: int, machines: int) -> Scenario:
+        """The candidate as a scenario of its own: one of so many machines, with its share of the load."""
+        machine, (_, runtime, kv) = self.machines[self.machine[i]], self.rows[self.row[i]]
+        many = machine.system.count > 1
+        split = {name: int(getattr(self, name)[i]) for name in ("tp", "pp", "dp")} if many else {}
+        deployment = Deployment(
+            quant=self.quants[self.quant[i]],
+            kv_dtype=kv,
+            **split,
+            ep=int(self.ep[i]) if self.ep[i] > 1 else None,
+            experts_on_cpu=self.ir.layers if self.mode[i] == 1 else None,
+            gpu_layers=0 if self.mode[i] == 2 else None,
+            max_context=self.goal.context,
+        )
+        return Scenario(model=self.ir.id, system=machine.system, runtime=runtime, deployment=deployment,
+                        workload=self.goal.workload(machines), costs=machine.costs(self.goal))  # fmt: skip
+
+
+@functools.lru_cache(maxsize=65536)
+def _kind(kind: Traits, model: tuple[str, str, str], quant: str, count: int) -> Traits:
+    scheme = quants.quant(quant)
+    name, geometry, attention = model
+    return replace(kind, model=name, geometry=geometry, attention=attention, quant=quant, kernel_class=scheme.kernel_class,
+                   container=scheme.container, count=count)  # fmt: skip
+
+
+@functools.lru_cache(maxsize=64)
+def _of_model(model: str) -> tuple[str, str, str]:
+    found = traits(Scenario(model=model, system=System(device="RTX 4090")))
+    return found.model, found.geometry, found.attention
+
+
+def space(goal: Goal, model: str, listed: Sequence[Machine]) -> Space:
+    """The candidates of one model. Raises CatalogError for an unknown name."""
+    ir = models.ir(model)
+    blocks: list[dict[str, np.ndarray]] = []
+    rows: list[tuple[Row, str, str | None]] = []
+    place: dict[tuple[Any, ...], int | None] = {}
+    schemes: dict[str, int] = {}
+    illegal = 0
+    for m, machine in enumerate(listed):
+        device = hardware.device(machine.system.device)
+        spec = _spec(machine.system, device)
+        for runtime in runtimes_for(goal, device):
+            layouts = _layouts(goal, ir, runtime, machine.system.count, device)
+            options = []
+            for quant in weights_for(ir.id, runtime.id, device, goal.quants):
+                for kv in caches_for(goal, runtime.id, device):
+                    scheme = quants.quant(quant)
+                    key = (spec, runtime.id, *_weights_kind(scheme), kv, goal.workload().arrival)
+                    if key not in place:
+                        found = TABLE.row(key, _base(goal, spec, runtime.id, quant, kv))
+                        place[key] = None if isinstance(found, str) else len(rows)
+                        if not isinstance(found, str):
+                            rows.append((found, runtime.id, kv))
+                    if place[key] is None:
+                        illegal += len(layouts)
+                    else:
+                        options.append((place[key], schemes.setdefault(quant, len(schemes))))
+            if options and len(layouts):
+                blocks.append(_block(m, np.array(options), layouts))
+    arrays = {name: np.concatenate([b[name] for b in blocks]) if blocks else np.zeros(0, dtype=int) for name in ARRAYS}
+    shapes = np.array([row.shape for row, _, _ in rows], dtype=int)
+    places = np.array([row.place for row, _, _ in rows], dtype=int)
+    names = list(schemes)
+    own, weights, elements = _model_columns(ir, names)
+    return Space(
+        goal, ir, listed, rows, names, **arrays, illegal=illegal,
+        shape=shapes[arrays["row"]] if rows else arrays["row"], place=places[arrays["row"]] if rows else arrays["row"],
+        count=np.array([m.system.count for m in listed], dtype=float)[arrays["machine"]],
+        ram=np.array([_ram(m.system) for m in listed])[arrays["machine"]],
+        own=own, weights=weights, elements=elements,
+    )  # fmt: skip
+
+
+def _weights_kind(scheme: QuantScheme) -> tuple[str, str, str]:
+    """What of a quantisation decides the columns of a row: 16 bits are checked against the device by name."""
+    return scheme.container, scheme.kernel_class, scheme.id if scheme.kernel_class in ("f16", "bf16") else ""
+
+
+def _block(m: int, options: np.ndarray, layouts: np.ndarray) -> dict[str, np.ndarray]:
+    """Options × layouts of one machine and runtime."""
+    many, each = len(options), len(layouts)
+    found = {"machine": np.full(many * each, m), "row": np.repeat(options[:, 0], each), "quant": np.repeat(options[:, 1], each)}
+    return found | {name: np.tile(layouts[:, n], many) for n, name in enumerate(("tp", "pp", "dp", "ep", "mode"))}
+
+
+def _spec(system: System, device: Device) -> System:
+    """What of a machine decides its columns, beside the number of its devices and the host's size."""
+    whole = device.unified or device.kind == "cpu"
+    changes: dict[str, Any] = {"instance": None}
+    if not whole and system.ram_gb is not None:
+        changes |= {"ram_gb": None, "count": 1}
+    return system.model_copy(update=changes)
+
+
+def _ram(system: System) -> float:
+    """Bytes of the host where the machine says so itself, NaN where not or where they are the device's own."""
+    device = hardware.device(system.device)
+    return float("nan") if system.ram_gb is None or device.unified or device.kind == "cpu" else system.ram_gb * GIB
+
+
+def _base(goal: Goal, spec: System, runtime: str, quant: str, kv: str | None) -> Scenario:
+    """A scenario that has the row's columns: of any model, one whose weights are published in no format of their own."""
+    alone = Deployment(quant=quant, kv_dtype=kv, tp=1, pp=1)
+    return Scenario(model=default_model(), system=spec, runtime=runtime, deployment=alone, workload=goal.workload())
+
+
+def _model_columns(ir: ModelIR, schemes: Sequence[str]) -> tuple[dict[str, Any], dict[Any, np.ndarray], dict[Any, float]]:
+    """The model's own columns, the bytes of each of its parts along the schemes, and its elements."""
+    own: dict[str, Any] = {}
+    weights: list[dict[Any, float]] = []
+    elements: dict[Any, float] = {}
+    for scheme in schemes:
+        container = quants.quant(scheme).container
+        runtime = next(r for r in runtimes.runtimes().values() if any(container in b.containers for b in r.backends.values()))
+        stand_in = Scenario(model=ir.id, system=System(device="RTX 4090"), runtime=runtime.id, deployment=Deployment(quant=scheme))
+        c = plain(columns(settle(stand_in, strict=False)))
+        own = own or {name: getattr(c, name) for name in OF_MODEL}
+        weights.append(c.weights)
+        elements |= c.elements
+    keys = dict.fromkeys(key for parts in weights for key in parts)
+    return own, {key: np.array([parts.get(key, 0.0) for parts in weights]) for key in keys}, elements
+
+
+# ---------------------------------------------------------------- what goes together
+
+
+@functools.cache
+def _most_measured() -> tuple[tuple[str, ...], frozenset[str], Mapping[str, int]]:
+    """Of the runtimes that share kernels and audience the one that most runs stand behind (the catalog's order without runs), the
+    first of each audience among them, and the runs by device and engine."""
+    from core.correction import shipped
+
+    correction = shipped()
+    counts = correction.core.known.counts if correction is not None else {"engine": {}, "setup": {}}
+    runs = {key: sum(n for name, n in counts["engine"].items() if name.split("|")[0] == key) for key in runtimes.runtimes()}
+    best: dict[tuple[str, str], str] = {}
+    for key, entry in runtimes.runtimes().items():
+        if entry.treated_as is None:
+            kind = (entry.engine, entry.audience)
+            best[kind] = max(best.get(kind, key), key, key=lambda name: runs[name])
+    first = {audience: max((key for (_, a), key in best.items() if a == audience), key=lambda name: runs[name]) for _, audience in best}
+    return tuple(best.values()), frozenset(first.values()), counts["setup"]
+
+
+def runtimes_for(goal: Goal, device: Device) -> list[Runtime]:
+    """The runtimes that are asked for, where they run on the device; unasked one of each sort: the usual one of each audience, and
+    others where they were measured on this very device. Raises CatalogError for an unknown one."""
+    sorts, usual, runs = _most_measured()
+    found = []
+    for entry in [runtimes.runtime(name) for name in goal.runtimes or sorts]:
+        try:
+            backend = runtimes.backend_for(entry, device.vendor, device.kind)
+        except RoofcastError:
+            continue
+        if goal.runtimes or entry.id in usual or f"{device.id}|{entry.id}|{backend}" in runs:
+            found.append(entry)
+    return found
+
+
+def weights_for(model: str, runtime: str, device: Device, wanted: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The quantisations that make sense: those asked for, or those that the runtime names and the device's arithmetic suits,
+    without any that another of the same kernels matches in size and loss. Ids of the catalog, as the model resolves them."""
+    capability = device.compute_capability if device.vendor == "NVIDIA" else None
+    rates = tuple(getattr(device, name) is not None for name in ("fp8_tflops", "int8_tops", "fp4_tflops"))
+    backend = runtimes.backend_for(runtimes.runtime(runtime), device.vendor, device.kind)
+    return _weights_for(model, runtime, backend, capability, rates, device.name, wanted)
+
+
+_ALIKE: dict[tuple[Any, ...], tuple[str, ...]] = {}
+
+
+def _weights_for(
+    model: str, runtime: str, backend: str, capability: str | None, rates: tuple[bool, ...], device: str, wanted: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Devices with the same arithmetic get the same answer, looked up once."""
+    key = (model, runtime, backend, capability, rates, wanted)
+    if key not in _ALIKE:
+        if len(_ALIKE) > 4096:
+            _ALIKE.clear()
+        _ALIKE[key] = _looked_up(model, runtime, backend, device, rates, wanted)
+    return _ALIKE[key]
+
+
+def _looked_up(model: str, runtime: str, backend: str, device: str, rates: tuple[bool, ...], wanted: tuple[str, ...]) -> tuple[str, ...]:
+    entry, ir = runtimes.runtime(runtime), models.ir(model)
+    native, known = ir.native_quant, quants.quants()
+    stated = [name for name in quant_names(runtime, backend) if name in known and not known[name].guess]
+    names = list(wanted) or [AUTO, *(_named(entry) or stated)]
+    found: dict[str, bool] = {}
+    for name in names:
+        try:
+            asked = Deployment(quant=None if name == AUTO else name)
+            scheme = settle(Scenario(model=model, system=System(device=device), runtime=runtime, deployment=asked)).quant
+        except RoofcastError:
+            continue
+        suits = bool(wanted) or name == AUTO or scheme.id == native or _suits(scheme.kernel_class, rates)
+        if suits and scheme.kernel_class != "f32" and scheme.container in entry.backends[backend].containers:  # type: ignore[index]
+            found[scheme.id] = True
+    return tuple(found) if wanted else _undominated(ir, list(found))
+
+
+def _named(entry: Runtime) -> list[str]:
+    """The quantisations that a runtime's record names one by one; none where it names ranges of them."""
+    for name in entry.runs:
+        try:
+            quants.quant(name)
+        except RoofcastError:
+            return []
+    return list(entry.runs)
+
+
+def _suits(kernel: str, rates: tuple[bool, ...]) -> bool:
+    """Whether a device computes in the format: eight and four bits of floats only where it has such arithmetic. A model's own
+    format and weights that are expanded before use suit every device; MXFP4 is nobody's choice but a model's maker's."""
+    fp8, int8, fp4 = rates
+    needs = {"fp8": fp8, "fp8_block": False, "int8": int8, "nvfp4": fp4, "mxfp4": False}
+    return needs.get(kernel, True)
+
+
+def _undominated(ir: ModelIR, schemes: list[str]) -> tuple[str, ...]:
+    """Without quantisations that another of the same container and kernels beats in size or loss and matches in the other."""
+    known = [(scheme, weight_table(ir, scheme).bytes, loss(ir.id, scheme)) for scheme in schemes]
+    kept = []
+    for n, (scheme, size, lost) in enumerate(known):
+        kind = quants.quant(scheme)
+        for other, (rival, its_size, its_loss) in enumerate(known):
+            like = quants.quant(rival)
+            if n == other or (kind.container, kind.kernel_class) != (like.container, like.kernel_class):
+                continue
+            if np.isnan(lost) and np.isnan(its_loss):  # of two that nobody measured size tells nothing
+                beaten = its_size == size and other < n
+            else:
+                beaten = its_size <= size and not its_loss > lost and not np.isnan(its_loss)
+                beaten = beaten and (its_size < size or its_loss != lost or other < n)
+            if beaten:
+                break
+        else:
+            kept.append(scheme)
+    return tuple(kept)
+
+
+def loss(model: str, quant: str) -> float:
+    """What a quantisation loses against full precision, as a share of a task's score; NaN where nobody measured it."""
+    from core.quality import quality
+    from core.quantity import value
+
+    return float(value(quality(model, quant).loss))
+
+
+def caches_for(goal: Goal, runtime: str, device: Device) -> tuple[str | None, ...]:
+    """KV cache types: those asked for that the runtime has, or its own and the one of about eight bits that suits the device's
+    arithmetic. `None` is its own."""
+    entry = runtimes.runtime(runtime)
+    if goal.kv_dtypes:
+        wanted = {quants.kv_dtype(name).id for name in goal.kv_dtypes}
+        return tuple(name if name != entry.default_kv_dtype else None for name in entry.kv_dtypes if name in wanted)
+    sizes = {name: quants.kv_dtype(name).bytes_per_element for name in entry.kv_dtypes}
+    halved = [name for name, size in sizes.items() if 1.0 <= size < 1.25 and name != entry.default_kv_dtype]
+    floats = device.fp8_tflops is not None
+    kinds = [quants.kv_dtype(name) for name in halved]
+    return (None, *[kind.id for kind in kinds if not kind.guess and (floats or not kind.format.startswith("fp8"))][:1])
+
+
+def _layouts(goal: Goal, ir: ModelIR, entry: Runtime, count: int, device: Device) -> np.ndarray:
+    """Legal splits × what may be offloaded; rows of (tp, pp, dp, ep, mode)."""
+    alone = device.unified or device.kind == "cpu"
+    moe = any(block.mlp.kind == "moe" for block in ir.blocks)
+    modes = [0]
+    if goal.offload and entry.offload == "layers" and not alone:
+        modes = [0, 2, *([1] if moe and entry.experts_offload else [])]
+    users = goal.users if goal.request_rate_per_s is None else 4096
+    return _laid_out(ir.id, entry.id, count, tuple(modes), users)
+
+
+@functools.lru_cache(maxsize=4096)
+def _laid_out(model: str, runtime: str, count: int, modes: tuple[int, ...], users: int) -> np.ndarray:
+    splits = [split for split in _splits(models.ir(model), runtimes.runtime(runtime), count) if split[2] <= users]
+    return np.array([(*split, mode) for split in splits for mode in modes], dtype=int).reshape(-1, 5)
+
+
+def _splits(ir: ModelIR, entry: Runtime, count: int) -> Iterator[tuple[int, int, int, int]]:
+    """Legal (tp, pp, dp, ep) of up to `count` devices: replicas take what a copy leaves."""
+    sizes = [n for n in range(1, count + 1) if n == count or n & (n - 1) == 0]
+    if entry.device_split == "none":
+        yield 1, 1, 1, 1
+        return
+    if entry.device_split == "layer":  # no run tells what it gains where such an engine cuts tensors, so it is not offered
+        yield from ((1, pp, 1, 1) for pp in sizes if pp <= ir.layers)
+        return
+    for tp in (n for n in range(1, min(count, NODE) + 1)):
+        for pp in (n for n in sizes if tp * n <= count):
+            if (tp not in sizes and count % tp) or ("pp" not in entry.splits and pp > 1):
+                continue
+            dp = count // (tp * pp) if "dp" in entry.splits else 1
+            for ep in dict.fromkeys((1, tp * dp if "ep" in entry.splits and pp == 1 else 1)):
+                if not broken_rules(ir, tp, pp, ep, dp):
+                    yield tp, pp, dp, ep
