@@ -22,8 +22,9 @@ FIGURES = {"weights_median": {"value": 1.5, "n": 3}}
 
 @pytest.fixture(autouse=True)
 def figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory's figures are of all its points and take a while; they are tested with the points."""
+    """The figures of memory and quality are of all their points and take a while; they are tested with the points."""
     monkeypatch.setattr(fit_files, "memory_figures", lambda: FIGURES)
+    monkeypatch.setattr(fit_files, "quality_figures", dict)
 
 
 def written(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
