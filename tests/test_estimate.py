@@ -406,7 +406,7 @@ def test_offload_costs_speed() -> None:
 def test_every_number_leads_to_its_sources() -> None:
     answer = estimate(ask(MIXTURE, "RTX 4090", ("llama.cpp", "Q4_K_M"), concurrency=4))
     device = answer.device
-    shown = [*answer.metrics.values(), device.needed, device.peak, device.headroom, *filter(None, answer.money.values())]
+    shown = [*answer.metrics.values(), device.needed, device.peak, device.headroom, *(m for m in answer.money.values() if m is not None)]
     for number in shown:
         assert all(leaf.kind and leaf.source and leaf.source.title for leaf in number.leaves()), number.name
     kinds = {leaf.kind for leaf in answer.assumptions()}
