@@ -13,6 +13,7 @@ from core import choices
 from core.cli_options import OPTIONS, read_scenario
 from core.compare import MOST
 from core.errors import RoofcastError, ScenarioError
+from core.inputs import knob_of
 from core.scenario import PARTS, Scenario, from_flat, scenario
 
 SLOTS = ("a", "b", "c", "d")  # parameters of a link, in the order of the builds
@@ -59,6 +60,37 @@ def _exact(given: Mapping[str, str]) -> dict[str, Any]:
     runtime = str(given.get("runtime", choices.RUNTIME))
     found = {knob: choices.exact(knob, text, runtime) for knob, text in given.items() if knob in _KNOBS and text}
     return {knob: item for knob, item in found.items() if item not in (choices.AUTO, choices.CUSTOM, choices.NONE)}
+
+
+def added(known: Sequence[Scenario], new: Sequence[Scenario]) -> tuple[list[Scenario], int]:
+    """The builds with more of them, and the place of the last that came. What is there already is not added twice; where there is no
+    room, the last of those known give way.
+    """
+    fresh = [asked for asked in dict.fromkeys(new) if asked not in known][:MOST]
+    builds = [*known[: MOST - len(fresh)], *fresh]
+    return builds, builds.index(new[-1]) if new[-1] in builds else len(builds) - 1
+
+
+def removed(known: Sequence[Scenario], place: int, shown: int) -> tuple[list[Scenario], int]:
+    """The builds without one of them, and the place of the one that was `shown`, or of the first where it is gone."""
+    builds = [asked for n, asked in enumerate(known) if n != place]
+    return builds, shown - 1 if shown > place else 0 if shown == place else shown
+
+
+def place_of(letter: str, count: int) -> int:
+    """The place of a build's letter among so many; the first for a letter that is none, the last for one beyond."""
+    return min(SLOTS.index(letter) if letter in SLOTS else 0, max(count, 1) - 1)
+
+
+def as_controls(asked: Scenario) -> dict[str, Any]:
+    """Every knob of a scenario as the lists and fields of a page write it; None for what it leaves open.
+
+    Raises RoofcastError for a name that the catalog does not have.
+    """
+    flat = {knob: knob_of(asked, knob) for knob in sorted(_KNOBS)}
+    named = ("model", "device", "cpu", "profile", "instance", "runtime", "quant", "kv_dtype")
+    exact = {knob: choices.exact(knob, str(flat[knob]), asked.runtime) for knob in named if flat[knob] is not None}
+    return {**flat, **exact}
 
 
 # ---------------------------------------------------------------- from a command line

@@ -222,7 +222,7 @@ def sweep(
 
 def _crossing_dict(name: str, found: Crossings) -> dict[str, Any]:
     at = [{"at": cross.at, "better_from_there": cross.better} for cross in found.found]
-    return {"builds": ["A", name], "crossings": at, "too_close_to_call": found.ties, "runs_up_to": found.ends, "sentence": found.sentence}
+    return {"builds": ["A", name], "crossings": at, "too_close_to_call": found.ties, "sentence": found.sentence}
 
 
 def _show_sweep(
@@ -235,6 +235,7 @@ def _show_sweep(
 ) -> None:
     from core.cli_show import text_table
     from core.compare import build
+    from core.compare_tables import not_running
     from core.crossing import DRAWN
 
     for name, asked in named:
@@ -254,10 +255,10 @@ def _show_sweep(
         own = [row for row in found if row[first.knob] == value]
         rows.append([f"{value:,}" if isinstance(value, int) else f"{value}", *(_amount(row, key) for row in own for key in shown)])
     text_table([first.title[0].upper() + first.title[1:], *heads], rows, False)
-    for error in dict.fromkeys(row["error"] for row in found if row["error"]):
-        typer.echo(error)
     for one in crossed.values():
         typer.echo(f"\n{one.sentence}")
+    for sentence in not_running(found, first, [build(asked, name) for name, asked in named]):
+        typer.echo(f"\n{sentence}")
 
 
 def _amount(row: dict[str, Any], key: str) -> str:

@@ -273,6 +273,8 @@ def _best(metric: Metric, builds: Sequence[Build], cells: Sequence[Cell]) -> tup
         i for i in known
         if i == first or abs(math.log(cells[i].amount / cells[first].amount)) <= spread(metric.key, builds[first], builds[i])
     )  # fmt: skip
+    if metric.key == "price" and len(known) < sum(one.found is not None for one in builds):
+        return (), f"{builds[first].name} of those known"
     equal = all(math.isclose(cells[i].amount, cells[first].amount, rel_tol=1e-9) for i in known)
     return best, "equal" if equal else _worded(builds, best, known, _times(cells, known, best))
 

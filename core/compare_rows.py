@@ -14,6 +14,7 @@ from core.sweep import ALWAYS, METRICS, MONEY
 from core.units import GB, HOUR
 from core.waterfall import Waterfall
 
+COMPARISON_FILE, SWEEP_FILE = "comparison.csv", "sweep.csv"  # what a download is called
 # Metric → its name outside, and the unit there in base units.
 EDGE = {metric: (key, unit) for key, (metric, unit) in SPEEDS.items()} | {
     "batch": ("sequences_together", 1.0),

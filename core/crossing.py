@@ -64,27 +64,25 @@ class Crossing:
 
 @dataclass(frozen=True, slots=True)
 class Crossings:
-    """Crossings of two builds' lines along an axis, ascending; the values up to which each runs; `ties`: ends of the values at which
-    the two are too close to call; and all of it in a sentence."""
+    """Crossings of two builds' lines along an axis, ascending; `ties`: ends of the values at which the two are too close to call;
+    and both in a sentence."""
 
     found: tuple[Crossing, ...]
-    ends: tuple[float | None, float | None]
     ties: tuple[float, float] | None
     sentence: str
 
 
 class _Pair:
-    """Two builds along a knob, asked as often as needed (estimates are remembered)."""
+    """Builds along a knob, asked as often as needed (estimates are remembered)."""
 
-    def __init__(self, names: tuple[str, str], builds: tuple[Scenario, Scenario], axis: Axis, drawn: Drawn) -> None:
+    def __init__(self, names: tuple[str, ...], builds: tuple[Scenario, ...], axis: Axis, drawn: Drawn) -> None:
         self.names, self.builds, self.axis, self.drawn = names, builds, axis, drawn
 
-    def amounts(self, at: float) -> tuple[float, float]:
-        """The metric of both; NaN where a build does not run."""
+    def amounts(self, at: float) -> tuple[float, ...]:
+        """The metric of each; NaN where a build does not run."""
         setting = round(at) if self.axis.kind == "whole" else float(f"{at:.6g}")
         found = [swept_point(asked, (self.axis.knob, setting)) for asked in self.builds]
-        one, other = (float(told[self.drawn.key]) if told["fits"] else math.nan for told in found)
-        return one, other
+        return tuple(float(told[self.drawn.key]) if told["fits"] else math.nan for told in found)
 
     def lead(self, at: float) -> float:
         """ln of how much better the second is; NaN where one does not run."""
@@ -119,9 +117,20 @@ def crossings(one: Scenario, other: Scenario, axis: Axis, metric: str, names: tu
     for (low, before), (high, after) in itertools.pairwise(known):
         if before * after < 0:
             found.append(_bisected(pair, low, high, after))
-    ends = _end(pair, values, 0), _end(pair, values, 1)
     ties = _ties(pair, known)
-    return Crossings(tuple(found), ends, ties, _sentence(pair, known, tuple(found), ends, ties))
+    return Crossings(tuple(found), ties, _sentence(pair, known, tuple(found), ties))
+
+
+def runs_up_to(name: str, asked: Scenario, axis: Axis) -> tuple[float | None, str]:
+    """The largest value between the axis's ends at which a build still runs where larger ones do not, and a sentence that says so.
+
+    None and an empty sentence where it runs to the end, or nowhere.
+    """
+    if not axis.numeric:
+        return None, ""
+    alone = _Pair((name,), (asked,), axis, DRAWN["memory_peak"])
+    end = _end(alone, [float(amount) for amount in axis.values])
+    return end, "" if end is None else f"{name} runs up to {_at(alone, end)} {axis.title}."
 
 
 def _bisected(pair: _Pair, low: float, high: float, after: float) -> Crossing:
@@ -137,18 +146,17 @@ def _bisected(pair: _Pair, low: float, high: float, after: float) -> Crossing:
     return Crossing(high, pair.names[1 if after > 0 else 0], first, second)
 
 
-def _end(pair: _Pair, values: list[float], place: int) -> float | None:
-    """The largest value at which a build still runs where larger ones do not; None where it runs to the end, or nowhere."""
-    runs = [not math.isnan(pair.amounts(at)[place]) for at in values]
+def _end(alone: _Pair, values: list[float]) -> float | None:
+    runs = [not math.isnan(alone.amounts(at)[0]) for at in values]
     if runs[-1] or not any(runs):
         return None
     last = max(n for n, fine in enumerate(runs) if fine)
     low, high = values[last], values[last + 1]
     for _ in range(ROUNDS):
-        middle = pair.middle(low, high)
+        middle = alone.middle(low, high)
         if middle is None:
             break
-        low, high = (middle, high) if not math.isnan(pair.amounts(middle)[place]) else (low, middle)
+        low, high = (middle, high) if not math.isnan(alone.amounts(middle)[0]) else (low, middle)
     return low
 
 
@@ -178,7 +186,6 @@ def _sentence(
     pair: _Pair,
     known: list[tuple[float, float]],
     found: tuple[Crossing, ...],
-    ends: tuple[float | None, float | None],
     ties: tuple[float, float] | None,
 ) -> str:
     drawn, what = pair.drawn, pair.axis.title
@@ -209,7 +216,4 @@ def _sentence(
     elif ties is not None:
         where = f"At {_at(pair, ties[0])}" if ties[0] == ties[1] else f"From {_at(pair, ties[0])} to {_at(pair, ties[1])}"
         text += f" {where} they are too close to call."
-    for name, end in zip(pair.names, ends, strict=True):
-        if end is not None:
-            text += f" {name} runs up to {_at(pair, end)} {what}."
     return text

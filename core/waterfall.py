@@ -44,8 +44,14 @@ class Bar:
 
     @property
     def title(self) -> str:
-        first, *rest = (entry.title for entry in self.inputs)
-        return " and ".join([first, *(title[0].lower() + title[1:] for title in rest)])
+        return _titles(self.inputs)
+
+
+def _titles(inputs: Sequence[Input]) -> str:
+    """ "Device, runtime and quantisation"."""
+    first, *rest = (entry.title for entry in inputs)
+    names = [first, *(title[0].lower() + title[1:] for title in rest)]
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +147,7 @@ class _Steps:
             return None, str(error)
         amount = float(found[self.metric])
         if not found["fits"] and self.metric not in ALWAYS:
-            return None, found["error"] or "it does not fit"
+            return None, found["error"] or "one does not fit"
         return (amount, "") if math.isfinite(amount) else (None, found["error"] or "the number is unknown")
 
 
@@ -180,9 +186,9 @@ def _join(parts: list[tuple[Input, ...]], one: int, other: int) -> list[tuple[In
 
 
 def _why(parts: Sequence[tuple[Input, ...]], pair: tuple[int, int], steps: _Steps, taken: Set) -> str:
-    names = [" and ".join(entry.title for entry in parts[place]) for place in pair]
     reason = re.split(r"[;.] ", steps.why(parts, taken).rstrip("."))[0]
-    return f"{names[0]} and {names[1][0].lower()}{names[1][1:]} are swapped together. One without the other: {reason}."
+    whole = _titles([entry for place in pair for entry in parts[place]])
+    return f"{whole} are swapped together, for not every step between has an answer: {reason}."
 
 
 @functools.lru_cache(maxsize=16)

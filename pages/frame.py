@@ -14,6 +14,7 @@ page = st.navigation(
         st.Page("model.py", title="Model", url_path="model"),
         st.Page("placement.py", title="Placement", url_path="placement"),
         st.Page("suggest.py", title="Suggest a config", url_path="suggest"),
+        st.Page("what_if.py", title="What if?", url_path="what_if"),
         st.Page("hardware.py", title="Hardware", url_path="hardware"),
         st.Page("validation.py", title="How wrong are we?", url_path="validation"),
     ],

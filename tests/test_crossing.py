@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.crossing import DRAWN, crossings
+from core.crossing import DRAWN, crossings, runs_up_to
 from core.errors import ScenarioError
 from core.grid import axis, made, swept_point
 from core.scenario import from_flat
@@ -42,10 +42,10 @@ def test_no_crossing_is_said() -> None:
 
 def test_the_end_of_a_line_is_found() -> None:
     large = HOME.with_(quant="F16")
-    found = crossings(HOME, large, axis("users=64..512", HOME), "decode_rate")
-    end = found.ends[1]
-    assert end is not None and found.sentence.endswith(f"B runs up to {end:,.0f} users at once.")
+    end, sentence = runs_up_to("B", large, axis("users=64..512", HOME))
+    assert end is not None and sentence == f"B runs up to {end:,.0f} users at once."
     assert swept_point(large, ("concurrency", int(end)))["fits"] and not swept_point(large, ("concurrency", int(end) + 1))["fits"]
+    assert runs_up_to("A", HOME, axis("users=1,2", HOME)) == (None, "") == runs_up_to("A", HOME, axis("quant", HOME))
 
 
 def test_lines_that_never_meet_or_are_the_same() -> None:

@@ -54,7 +54,8 @@ def test_inputs_that_cannot_be_parted_are_swapped_together() -> None:
         found = waterfall(HOME, SERVER, order=order)
         assert [entry.key for bar in found.bars for entry in bar.inputs if len(bar.inputs) > 1] == ["runtime", "quant"]
         assert found.joined == (
-            "Runtime and quantisation are swapped together. One without the other: vLLM does not run GGUF Q4_K_M (a GGUF quantisation).",
+            "Runtime and quantisation are swapped together, for not every step between has an answer: "
+            "vLLM does not run GGUF Q4_K_M (a GGUF quantisation).",
         )
 
 

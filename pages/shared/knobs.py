@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from core.builds import SLOTS
+
 TOKENS = 100_000_000
 
 
@@ -200,4 +202,8 @@ LINK_ONLY = ("runtime_version", "runtime_date", "threads", "cuda_graphs", "devic
              "equal_lengths", "held_steps")  # fmt: skip
 VIEW = "view"  # which part of the page is open
 MLP_TP = Knob("mlp_tp", "Feed-forward TP", "The feed-forward part cut over more ranks than attention.", 1, 4096)  # of the placement alone
-ELSEWHERE = (VIEW, MLP_TP.key)  # in an address, but no part of a scenario
+WHAT_IF = (
+    *SLOTS, "edit", "what_if_view", "why", "why_way", "over", "over_values", "and_over", "and_over_values", "drawn", "api_in",
+    "api_out", "api_use",
+)  # fmt: skip  # of the comparison alone
+ELSEWHERE = (VIEW, MLP_TP.key, *WHAT_IF)  # in an address, but no part of a scenario

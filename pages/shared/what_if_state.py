@@ -1,0 +1,134 @@
+"""The builds that are compared: in the address a letter each, in the session as long as it lasts, and one of them in the form."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+from streamlit.errors import StreamlitAPIException
+
+from core import choices
+from core.builds import SLOTS, as_controls, from_link, place_of, removed, to_link
+from core.errors import RoofcastError
+from core.scenario import Scenario, from_flat
+from pages.shared import controls, knobs
+
+EDIT = "edit"  # in the address: the letter of the build that the form shows
+PAGE = "what_if"
+_BUILDS, _NOTICES = "_what_if_builds", "_what_if_notices"
+
+
+def builds() -> list[Scenario]:
+    """The builds of this session; none before the first."""
+    return list(st.session_state.get(_BUILDS, ()))
+
+
+def edited() -> int:
+    """The place of the build that the form shows."""
+    return place_of(st.query_params.get(EDIT, SLOTS[0]), len(builds()))
+
+
+def arrive() -> None:
+    """Take the builds that a link brings, or those of the session; where the page opens, lay the edited one into the form."""
+    slots = {slot: text for slot in SLOTS if (text := st.query_params.get(slot))}
+    known, brought = builds(), False
+    if slots and slots != to_link(known):
+        found, st.session_state[_NOTICES] = from_link(slots)
+        _store(found or known or [_first()])  # also into the address: a name may stand there as people write it
+        brought = True
+    elif not known:
+        _store([_first()])
+    if brought or controls.page_before() != PAGE:
+        _lay(builds()[edited()])
+        for key in (*knobs.LISTS, *knobs.SWITCHES, *knobs.NUMBERS):
+            with contextlib.suppress(StreamlitAPIException):  # of a control that is drawn already, and writes it itself
+                st.query_params.pop(key, None)
+        controls.arrived(PAGE)
+        st.rerun()  # bound controls take their values only from before they are drawn
+
+
+def _first() -> Scenario:
+    """What the other pages open with."""
+    return from_flat({"model": choices.default_model(), "device": choices.default_device()})
+
+
+def keep(scenario: Scenario) -> list[Scenario]:
+    """Take what the form says into its build, and all builds into the address."""
+    found = builds()
+    found[edited()] = scenario
+    _store(found)
+    return found
+
+
+def _store(found: Sequence[Scenario]) -> None:
+    st.session_state[_BUILDS] = list(found)
+    slots = to_link(found)
+    for slot in SLOTS:
+        if slot in slots and st.query_params.get(slot) != slots[slot]:
+            st.query_params[slot] = slots[slot]
+        elif slot not in slots and slot in st.query_params:
+            del st.query_params[slot]
+
+
+def show_notices() -> None:
+    """What was wrong with the link, a sentence each."""
+    for notice in st.session_state.get(_NOTICES, ()):
+        st.warning(notice)
+
+
+# ---------------------------------------------------------------- callbacks of buttons
+
+
+def edit(place: int) -> None:
+    """Lay another build into the form."""
+    st.query_params[EDIT] = SLOTS[place]
+    _lay(builds()[place])
+
+
+def add(scenario: Scenario) -> None:
+    """One more build, which the form then shows."""
+    found = [*builds(), scenario][: len(SLOTS)]  # a copy may be equal: it is there to be changed
+    _store(found)
+    edit(place_of(SLOTS[-1], len(found)))
+
+
+def remove(place: int) -> None:
+    """Take a build away; the form shows the one that it showed, or the first."""
+    found, shown = removed(builds(), place, edited())
+    _store(found)
+    edit(shown)
+
+
+# ---------------------------------------------------------------- the form
+
+
+def _lay(scenario: Scenario) -> None:
+    """Set every control to a scenario."""
+    try:
+        given = as_controls(scenario)
+    except RoofcastError as error:
+        st.session_state[_NOTICES] = [*st.session_state.get(_NOTICES, ()), str(error)]
+        return
+    for key in (*knobs.LISTS, *knobs.SWITCHES, *knobs.NUMBERS):
+        st.session_state[key] = given[key] if given[key] is not None else _open(key, given)
+    for key in knobs.LINK_ONLY:
+        if given.get(key) not in (None, False):
+            st.query_params[key] = str(given[key]).lower() if isinstance(given[key], bool) else f"{given[key]}"
+        else:
+            st.query_params.pop(key, None)
+
+
+def _open(key: str, given: dict[str, Any]) -> Any:
+    """What a control shows where the scenario leaves it open."""
+    if key == "profile":
+        return choices.CUSTOM
+    if key == "instance":
+        return choices.NONE
+    if key == "quant":
+        backend = given["backend"] or choices.suiting_backend(given["runtime"], given["device"])
+        return choices.default_quant(given["runtime"], backend, given["model"])
+    if key in knobs.NUMBERS:
+        return knobs.NUMBERS[key].default
+    return choices.AUTO
