@@ -16,10 +16,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from core.cli_import import forget_runs, import_runs
 from core.cli_compare import compare, sweep
+from core.cli_import import forget_runs, import_runs
 from core.cli_models import show_model
 from core.cli_options import asks, read_scenario
+from core.cli_plan import plan
 from core.cli_suggest import suggest
 from core.errors import RoofcastError
 
@@ -175,6 +176,7 @@ app.command("model")(show_model)
 app.command("compare")(compare)
 app.command("sweep")(sweep)
 app.command("suggest")(suggest)
+app.command("plan")(plan)
 
 
 @app.command()
