@@ -10,12 +10,14 @@ import os
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from core.cli_bench import bench
 from core.cli_compare import compare, sweep
 from core.cli_import import forget_runs, import_runs
 from core.cli_models import show_model
@@ -27,7 +29,7 @@ from core.errors import RoofcastError
 QUIT = 130  # what shells expect after Ctrl-C
 
 
-class _Group(TyperGroup):
+class Group(TyperGroup):
     """Turns what a user may cause into one sentence and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -48,7 +50,7 @@ class _Group(TyperGroup):
 
 
 app = typer.Typer(
-    cls=_Group,
+    cls=Group,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -385,6 +387,10 @@ def open_() -> None:
     typer.echo("The totals were stated without card, fraction or method: a server takes a share of whatever card it gets.")
 
 
+_PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+app.command("bench", context_settings=_PASSED_ON, add_help_option=False)(bench)
+
+
 @app.command("app", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def start(ctx: typer.Context) -> None:
     """Starts the pages in a browser; further options go to Streamlit, such as --server.port 8600."""
@@ -400,14 +406,14 @@ def start(ctx: typer.Context) -> None:
     raise typer.Exit(subprocess.call(command))
 
 
-def main() -> None:
-    """What the console script runs: no traceback reaches a user."""
+def main(start: Callable[[], object] = app) -> None:
+    """What the console script runs (`start` of another one, that of the harness): no traceback reaches a user."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without "µ" gets "?" instead of an error
     warnings.simplefilter("ignore", RuntimeWarning)  # of unknown numbers in arrays: the answer says "unknown" itself
     try:
-        app()
+        start()
     except KeyboardInterrupt:
         sys.exit(QUIT)
     except Exception as error:

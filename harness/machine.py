@@ -21,6 +21,7 @@ from core.errors import RunError
 from core.this_machine import Gpu, MachineFacts
 from core.units import GIB
 from harness import micro
+from harness.engines.llama_cpp import program
 from harness.sign import hashed
 
 Ask = Callable[[list[str]], str]  # what a program prints; "" where it is not there or fails
@@ -222,15 +223,15 @@ def _identity(asking: Ask) -> str:
 
 
 def engines(asking: Ask) -> dict[str, str]:
-    """Versions of the engines that are installed."""
+    """Versions of the engines that are installed, as runs name them."""
     found = {}
     for package in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
     for name, command in _PROGRAMS.items():
-        version = _VERSION.search(asking(command))
+        version = _VERSION.search(asking([program(command[0]) or command[0], *command[1:]]))
         if version:
-            found[name] = version[1]
+            found[name] = f"b{version[1]}" if name == "llama.cpp" else version[1]
     return found
 
 

@@ -18,7 +18,7 @@ def _home(tmp_path, monkeypatch):
 
 def answering(**answers):
     """Programs that print what is given by their name, and nothing else."""
-    return lambda command: answers.get(command[0].replace("-", "_"), "")
+    return lambda command: answers.get(command[0].rpartition("/")[2].replace("-", "_"), "")
 
 
 SMI = """NVIDIA H100 80GB HBM3, 81559, 550.54.15, 700.00, 5, 16
@@ -81,7 +81,7 @@ def test_memory_is_what_was_bought(seen, bought):
 
 def test_engines_by_their_programs_and_packages():
     found = engines(answering(llama_server="version: 5410 (2bb60ae4)\nbuilt with gcc", ollama="ollama version is 0.9.2\n"))
-    assert found["llama.cpp"] == "5410 (2bb60ae4)" and found["ollama"] == "0.9.2"
+    assert found["llama.cpp"] == "b5410 (2bb60ae4)" and found["ollama"] == "0.9.2"
 
 
 def test_this_machine_is_found_without_naming_it(monkeypatch):

@@ -110,7 +110,7 @@ def finished(row: Row, told: Mapping[str, Any], source_path: str) -> RunRecord:
             raise RunError(f"The file does not tell {what}; give {columns[0]}.")
     if not row.get("gpu_name") and not row.get("cpu_name"):
         raise RunError("The file does not tell on which machine it ran; give gpu_name and gpu_count, or cpu_name.")
-    if not any(row.get(metric) for metric in METRIC_COLUMNS) and not row.get("failure"):
+    if not any(row.get(column) for column in (*METRIC_COLUMNS, "memory_gib", "failure")):
         raise RunError("Nothing was measured: the row has no figure of speed or memory.")
     names = identified(row)
     if why := names.pop("why", ""):

@@ -87,7 +87,7 @@ def _bench_row(entry: Object) -> Row:
 def _machine(entry: Object) -> Row:
     names = [name.strip() for name in text(entry, "gpu_info").split(",") if name.strip()]
     backends = text(entry, "backends")
-    commit, build = text(entry, "build_commit"), number(entry, "build_number")
+    commit, build = text(entry, "build_commit").replace("unknown", ""), number(entry, "build_number")
     version = f"b{build:.0f} ({commit})" if build else commit
     row = {"runtime": "llama.cpp", "runtime_version": f"{version} {backends}".strip(), "cpu_name": text(entry, "cpu_info")}
     if not names or backends.upper() in ("CPU", "BLAS"):

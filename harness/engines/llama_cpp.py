@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from core.errors import RunError
 from core.importers.document import document
 from core.importers.llama_cpp import batched_bench, llama_bench
 from harness.engines import server
@@ -186,12 +185,4 @@ class LlamaServer:
 ENGINES: tuple[Callable[[], Any], ...] = (LlamaBench, LlamaBatchedBench, LlamaServer)
 
 
-def version_of() -> str:
-    """The build of llama.cpp as a run names it ("b5410 (2bb60ae4)"); "" where there is none."""
-    from harness.machine import ask, engines
-
-    found = engines(lambda command: ask([program(command[0]) or command[0], *command[1:]]) if command[0] == "llama-server" else "")
-    return f"b{found['llama.cpp']}" if "llama.cpp" in found else ""
-
-
-__all__ = ["ENGINES", "LlamaBatchedBench", "LlamaBench", "LlamaServer", "RunError", "program", "version_of"]
+__all__ = ["ENGINES", "LlamaBatchedBench", "LlamaBench", "LlamaServer", "program"]
