@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from core import sweep as estimates
-from core.errors import RoofcastError
+from core.errors import RoofcastError, RunError
 from core.importers import finished
 from core.queue import Queue
 from core.records import COLUMNS, RunRecord
@@ -79,31 +79,41 @@ def run_points(points: Sequence[Point], facts: MachineFacts, options: Options) -
     Raises RunError where nothing can be written; what is wrong with one point skips it.
     """
     account = Account()
-    for point in points:
-        old = latest(point)
-        if old is not None and not options.again and not (options.retry and _failed(old)):
-            account.before.append(point.key)
-            options.tell("before", point.key)
-            continue
-        why = skips(point, facts, options.force)
-        if why:
-            account.skipped[point.key] = why
-            options.tell("skipped", f"{point.key}: {why}")
-            continue
-        options.tell("starts", point.key)
-        run, trace = measure_point(point, facts, options)
-        write_run(run, _free_name(point), trace)
+    try:
+        for point in points:
+            _run_point(point, facts, options, account)
+    finally:
         if options.store:
-            Queue().put(run.records)
-        if run.records[0].failure:
-            account.failed[point.key] = run.records[0].failure
-            options.tell("failed", f"{point.key}: {run.records[0].failure.replace('_', ' ')}")
-        else:
-            account.done.append(point.key)
-            options.tell("done", f"{point.key}: {figures(run)}")
-    if options.store:
-        Queue().export()
+            Queue().export()
     return account
+
+
+def _run_point(point: Point, facts: MachineFacts, options: Options, account: Account) -> None:
+    old = latest(point)
+    if old is not None and not options.again and not (options.retry and _failed(old)):
+        account.before.append(point.key)
+        options.tell("before", point.key)
+        return
+    why = skips(point, facts, options.force)
+    if not why:
+        options.tell("starts", point.key)
+        try:
+            run, trace = measure_point(point, facts, options)
+        except RunError as error:
+            why = str(error)
+    if why:
+        account.skipped[point.key] = why
+        options.tell("skipped", f"{point.key}: {why}")
+        return
+    write_run(run, _free_name(point), trace)
+    if options.store:
+        Queue().put(run.records)
+    if kind := run.records[0].failure:
+        account.failed[point.key] = kind
+        options.tell("failed", f"{point.key}: {kind.replace('_', ' ')}")
+    else:
+        account.done.append(point.key)
+        options.tell("done", f"{point.key}: {figures(run)}")
 
 
 def _failed(path: Path) -> bool:

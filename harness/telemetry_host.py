@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import psutil
 from core.units import GIB
 
 RAPL = Path("/sys/class/powercap")
+_LOOK_EVERY_S = 1.0  # for new processes: to list them takes longer than to read them
 _LOOPBACK = ("lo", "docker", "veth", "br-")
 
 
@@ -96,10 +98,14 @@ class Engine:
     def __init__(self, processes: Callable[[], Sequence[psutil.Process]]) -> None:
         self._processes = processes
         self._seconds: dict[int, float] = {}
+        self._known: Sequence[psutil.Process] = ()
+        self._again = 0.0
 
     def read(self) -> Mapping[str, float]:
         alone, shared, alive = 0.0, 0.0, 0
-        for process in self._processes():
+        if time.monotonic() >= self._again:
+            self._known, self._again = self._processes(), time.monotonic() + _LOOK_EVERY_S
+        for process in self._known:
             try:
                 memory, times = process.memory_info(), process.cpu_times()
             except psutil.Error:

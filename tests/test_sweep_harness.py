@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from core.corpus import open_corpus, user_folder
 from core.errors import RunError
+from core.importers import import_bytes
 from core.queue import Queue
 from core.records import read_record
 from core.resolve import find_model
@@ -83,6 +84,23 @@ def test_points_become_signed_runs_and_join_the_users_own(gguf, home):
     assert not corpus.problems and len(corpus.table("runs")) == 4 and Queue().waiting() == 0
     text = latest(todo[0]).read_text()
     assert str(Path(gguf).parent) not in text and "decode" in figures(run)
+
+
+def test_a_run_file_is_imported_as_it_was_signed(gguf):
+    todo = points(gguf, {})
+    run_points(todo, FACTS, options(store=False))
+    raw = latest(todo[0]).read_bytes()
+    found = import_bytes(raw, "one.run")
+    assert found.kind == "run file" and [r.run_id for r in found.records] == [r.run_id for r in finished_runs("small")[0].records]
+    assert found.records[0].source_path.endswith(f"signed by {found.signer}") and Queue().put(found.records).taken
+    with pytest.raises(RunError, match="something in it was changed"):
+        import_bytes(raw.replace(b"Q8_0", b"Q4_0", 1), "one.run")
+
+
+def test_a_point_that_is_wrong_leaves_the_others(gguf):
+    todo = points(gguf, {"file": "", "threads": 3}, {"threads": 1})
+    account = run_points(todo, FACTS, options())
+    assert list(account.skipped) == [todo[0].key] and "needs file" in account.skipped[todo[0].key] and account.done == [todo[1].key]
 
 
 def test_what_is_done_is_left(gguf):

@@ -23,12 +23,12 @@ def main(asked: dict[str, Any]) -> dict[str, Any]:
         raise SystemExit(f"transformers is measured unquantised: dtype {kind} is not supported, give {', '.join(_DTYPES)}")
     device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     trust = {"trust_remote_code": True} if asked["trust_remote_code"] else {}
-    dtype = getattr(torch, _DTYPES[kind])
+    dtype = {"dtype" if int(transformers.__version__.split(".")[0]) >= 5 else "torch_dtype": getattr(torch, _DTYPES[kind])}
     if asked["random_weights"]:
         config = transformers.AutoConfig.from_pretrained(asked["model"], **trust)
-        model = transformers.AutoModelForCausalLM.from_config(config, torch_dtype=dtype, **trust)
+        model = transformers.AutoModelForCausalLM.from_config(config, **dtype, **trust)
     else:
-        model = transformers.AutoModelForCausalLM.from_pretrained(asked["model"], torch_dtype=dtype, **trust)
+        model = transformers.AutoModelForCausalLM.from_pretrained(asked["model"], **dtype, **trust)
     model = model.to(device).eval()
     wait = torch.cuda.synchronize if device == "cuda" else torch.mps.synchronize if device == "mps" else (lambda: None)
     first, rest = [], []
