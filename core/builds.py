@@ -10,11 +10,13 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from core import choices
+from core.catalog import own_hardware
+from core.catalog.hardware import Device
 from core.cli_options import OPTIONS, read_scenario
 from core.compare import MOST
 from core.errors import RoofcastError, ScenarioError
 from core.inputs import knob_of
-from core.scenario import PARTS, Scenario, from_flat, scenario
+from core.scenario import PARTS, Scenario, System, from_flat, scenario
 
 SLOTS = ("a", "b", "c", "d")  # parameters of a link, in the order of the builds
 _KNOBS = {*PARTS, "model", "runtime", "backend", "runtime_version", "runtime_date"}
@@ -75,6 +77,20 @@ def removed(known: Sequence[Scenario], place: int, shown: int) -> tuple[list[Sce
     """The builds without one of them, and the place of the one that was `shown`, or of the first where it is gone."""
     builds = [asked for n, asked in enumerate(known) if n != place]
     return builds, shown - 1 if shown > place else 0 if shown == place else shown
+
+
+def on_device(asked: Scenario, device: Device) -> Scenario:
+    """The same question on another device, what only the old machine had left open; with llama.cpp where the runtime does not suit it."""
+    machine = System(device=own_hardware.listed(device), count=asked.system.count if device.kind == "gpu" and not device.unified else 1)
+    degrees: dict[str, Any] = dict.fromkeys(("tp", "pp", "dp", "ep", "cp", "gpu_layers", "experts_on_cpu"))
+    if choices.suiting_backend(asked.runtime, machine.device) is None:
+        degrees |= {"runtime": choices.RUNTIME, "quant": None, "kv_dtype": None}
+    return asked.with_(system=machine, backend=None, **degrees)
+
+
+def with_model(asked: Scenario, model: str) -> Scenario:
+    """The same question of another model, stored as its runtime does unasked."""
+    return asked.with_(model=model, quant=None)
 
 
 def place_of(letter: str, count: int) -> int:

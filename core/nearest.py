@@ -60,7 +60,7 @@ def _first(options: Iterable[Nearest | None]) -> Iterator[Nearest]:
             return
 
 
-def _smaller_quants(scenario: Scenario) -> list[tuple[float, str]]:
+def smaller_quants(scenario: Scenario) -> list[tuple[float, str]]:
     """Smaller quantisations of the same kind that this runtime runs, with their bytes, largest first."""
     setting = settle(scenario)
     own = weight_table(setting.ir, setting.quant.id).bytes
@@ -80,7 +80,7 @@ def _smaller_quants(scenario: Scenario) -> list[tuple[float, str]]:
 
 
 def _quants(scenario: Scenario) -> Iterator[Nearest | None]:
-    for size, name in _smaller_quants(scenario):
+    for size, name in smaller_quants(scenario):
         yield _tried(scenario, {"quant": name}, f"Store the weights as {name} ({show(size, 'B')})")
 
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.errors import RoofcastError
 from core.sweep import answer
-from pages.shared import details, evidence, first_screen, passing, words
+from pages.shared import details, evidence, first_screen, passing, what_if_add, words
 from pages.shared.controls import scenario_controls, show_notices
 
 try:
@@ -30,4 +30,5 @@ st.page_link(
 st.page_link(
     "placement.py", label="Which device holds what", icon=":material/grid_view:", query_params=dict(parse_qsl(scenario.to_query()))
 )
+what_if_add.link(scenario, label="Compare with another build")
 evidence.badges(found, place)  # last: the answer need not wait for the runs

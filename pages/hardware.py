@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.hardware_library import everything
-from pages.shared import hardware_choose, hardware_edit, hardware_exchange, hardware_parts, own_devices
+from pages.shared import hardware_choose, hardware_edit, hardware_exchange, hardware_parts, own_devices, what_if_add
 
 PARTS = {
     "Facts": hardware_parts.facts,
@@ -17,6 +17,7 @@ PARTS = {
 
 devices = everything(own_devices.of_session())
 chosen = hardware_choose.draw(devices)
+what_if_add.of_devices(chosen)
 for tab, part in zip(st.tabs(list(PARTS), key="hardware_view", bind="query-params", on_change="rerun"), PARTS.values(), strict=True):
     if tab.open:
         with tab:

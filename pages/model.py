@@ -14,7 +14,7 @@ from core.quantity import value
 from core.scenario import from_flat
 from core.sweep import answer
 from core.units import show
-from pages.shared import controls, model_choose, model_parts, model_steps, number, passing
+from pages.shared import controls, model_choose, model_parts, model_steps, number, passing, what_if_add
 from pages.shared import knobs as names
 from pages.shared.model_choose import Choice
 from pages.shared.words import CLICK, escape
@@ -84,6 +84,7 @@ except RoofcastError as error:
     st.info(f"{escape(str(error))} Choose another model above, or fetch this one from Hugging Face.")
     st.stop()
 _header(chosen)
+what_if_add.of_model(estimate, chosen.found.facts["id"])
 parts = {
     "Layers": lambda: model_parts.layers(chosen),
     "Tensors": lambda: model_parts.tensors(chosen),

@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.errors import RoofcastError
 from core.placement import placement
-from pages.shared import placement_parts
+from pages.shared import placement_parts, what_if_add
 from pages.shared.controls import scenario_controls, show_notices
 from pages.shared.words import SMALL_SCREEN, escape
 
@@ -28,3 +28,4 @@ with head:
     st.html(SMALL_SCREEN)
     placement_parts.answer(found)
 placement_parts.draw(found, apart)
+what_if_add.link(scenario, label="Compare with another build")

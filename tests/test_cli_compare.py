@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from core.builds import SLOTS, from_link, from_query, read_builds, to_link
+from core.builds import SLOTS, added, from_link, from_query, on_device, read_builds, removed, to_link
+from core.catalog import hardware
 from core.cli import app
 from core.errors import RoofcastError, ScenarioError
 from core.scenario import from_flat
@@ -132,3 +133,21 @@ def test_a_machine_that_a_build_names_replaces_the_common_one() -> None:
 def test_a_link_of_too_many_fields_is_refused() -> None:
     with pytest.raises(ScenarioError, match="too many fields"):
         from_query("&".join(f"x{n}=1" for n in range(200)))
+
+
+def test_the_same_question_on_another_device() -> None:
+    """What only the old machine had is left open, and a runtime that does not suit the new one gives way."""
+    asked = HOME.with_(count=2, pp=2, ram_gb=64, runtime="vllm", quant="FP8", device="H100 SXM5 80GB")
+    mac = on_device(asked, hardware.device("Apple M4 Max"))
+    assert (mac.system.count, mac.system.ram_gb, mac.runtime, mac.deployment.quant, mac.deployment.pp) == (1, None, "llama.cpp", None, None)
+    card = on_device(asked, hardware.device("RTX 4090"))
+    assert (card.system.count, card.runtime, card.deployment.quant) == (2, "vllm", "FP8")
+
+
+def test_builds_are_added_and_removed() -> None:
+    four = [HOME.with_(concurrency=n) for n in range(1, 5)]
+    assert added(four[:1], [four[1]]) == (four[:2], 1)
+    assert added(four[:2], [four[0]]) == (four[:2], 0), "what is there is not added twice"
+    more = HOME.with_(concurrency=9)
+    assert added(four, [more]) == ([*four[:3], more], 3)
+    assert removed(four, 0, 2) == (four[1:], 1) and removed(four, 2, 2) == ([*four[:2], four[3]], 0) and removed(four, 3, 0)[1] == 0

@@ -19,6 +19,7 @@ from pages.shared.knobs import Knob
 from pages.shared.words import ABOUT, escape
 
 _FORM, _FORM_PAGE = "_form", "_form_page"  # the controls as last drawn with their address, and on which page
+_ASKED = "_asked"  # the scenario that they made
 
 
 def scenario_controls(
@@ -43,7 +44,14 @@ def scenario_controls(
         given |= _linked()
     address = {key: text for key, text in st.query_params.to_dict().items() if key not in knobs.ELSEWHERE}
     st.session_state[_FORM] = {key: st.session_state[key] for key in given if key in st.session_state}, address
-    return from_flat({key: item for key, item in given.items() if item not in (AUTO, CUSTOM, NONE)})
+    asked = from_flat({key: item for key, item in given.items() if item not in (AUTO, CUSTOM, NONE)})
+    st.session_state[_ASKED] = asked
+    return asked
+
+
+def last() -> Scenario | None:
+    """What the form asked last in this session, on whichever page."""
+    return st.session_state.get(_ASKED)
 
 
 def page_before() -> str | None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
-from core.builds import SLOTS, added, to_link
+from core.answer import Estimate
+from core.builds import SLOTS, added, on_device, to_link, with_model
+from core.catalog.hardware import Device
 from core.scenario import Scenario
 from pages.shared import what_if_state
 
@@ -16,3 +20,16 @@ def link(*scenarios: Scenario, label: str = "Compare") -> None:
         "what_if.py", label=label, icon=":material/compare_arrows:", query_params={**to_link(builds), what_if_state.EDIT: SLOTS[shown]},
         help="Set it beside others: numbers with ranges, what explains the difference, sweeps, an API's price.",
     )  # fmt: skip
+
+
+def of_model(estimate: Estimate | None, model: str) -> None:
+    """A link that compares the estimate, or else the last one with this model in it."""
+    asked = estimate.scenario if estimate is not None else with_model(what_if_state.current(), model)
+    link(asked, label="Compare it with another")
+
+
+def of_devices(devices: Sequence[Device]) -> None:
+    """A link that compares what was asked last on each of these devices."""
+    if devices:
+        named = "these devices" if len(devices) > 1 else "it with another"
+        link(*(on_device(what_if_state.current(), device) for device in devices), label=f"Compare {named} on the model asked last")

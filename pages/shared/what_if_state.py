@@ -36,10 +36,10 @@ def arrive() -> None:
     known, brought = builds(), False
     if slots and slots != to_link(known):
         found, st.session_state[_NOTICES] = from_link(slots)
-        _store(found or known or [_first()])  # also into the address: a name may stand there as people write it
+        _store(found or known or [current()])  # also into the address: a name may stand there as people write it
         brought = True
     elif not known:
-        _store([_first()])
+        _store([current()])
     if brought or controls.page_before() != PAGE:
         _lay(builds()[edited()])
         for key in (*knobs.LISTS, *knobs.SWITCHES, *knobs.NUMBERS):
@@ -49,9 +49,9 @@ def arrive() -> None:
         st.rerun()  # bound controls take their values only from before they are drawn
 
 
-def _first() -> Scenario:
-    """What the other pages open with."""
-    return from_flat({"model": choices.default_model(), "device": choices.default_device()})
+def current() -> Scenario:
+    """What the form asked last, or what the other pages open with."""
+    return controls.last() or from_flat({"model": choices.default_model(), "device": choices.default_device()})
 
 
 def keep(scenario: Scenario) -> list[Scenario]:
