@@ -19,7 +19,7 @@ from core.observations import SPEEDS, Observations, column_values
 from core.support import Known
 
 CLEAR = {"prefill": 0.7, "decode": 0.5}  # elasticity from which a metric speaks for a step
-FARTHEST = {"prefill": 2.0, "decode": 2.0, "first_token": 3.0}  # log residual at which one is cut
+FARTHEST = {"prefill": 2.0, "decode": 2.0, "first_token": 1.0}  # log residual at which one is cut
 FOREST_BALANCE = 0.0  # how far the forests' lines are weighed by device and source
 QUEUED = 0.15  # how much a first token under load counts for the constants: it hangs on the queue, too
 
