@@ -75,7 +75,7 @@ def reason(found: Suggestion) -> str:
         return ""
     size, total = weights_of(found, found.native_quant), found.target.memory
     said = f"The weights take {show(size, 'B')} in {found.native_quant}; {found.target.label} has {memory_words(found.target)}"
-    if size < 0.9 * total:
+    if size < total:
         return f"{said}, which leaves too little for the engine and one conversation."
     return f"{said}."
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,8 @@ from core.catalog.quality import Measured
 from core.gates import targets
 from core.judged_quality import Judged, judged, quality_figures, rmse
 from core.quality import siblings
+
+README = Path(__file__).resolve().parents[1] / "README.md"
 
 
 def test_no_score_is_predicted_from_its_own_model_or_a_finetune() -> None:
@@ -25,6 +29,8 @@ def test_the_gate_has_its_figure() -> None:
     figure = quality_figures()["quality_rmse"]
     assert figure["n"] == len(judged())
     assert 0.01 < figure["value"] < 2 * gate["at_most"]  # neither perfect nor nonsense; met or missed is reported
+    stated = re.search(r"(\d+) scores, each predicted .* off by (0\.\d+) ", README.read_text(encoding="utf-8"))
+    assert stated is not None and (int(stated[1]), float(stated[2])) == (figure["n"], round(figure["value"], 3))
 
 
 def test_rmse() -> None:
