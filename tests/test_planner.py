@@ -81,7 +81,7 @@ def test_rates_by_any_name_of_the_device() -> None:
 # ---- Budget (its table recommends $25.20 for a budget of $25)
 
 
-@pytest.mark.parametrize(("budget", "passes"), [(10.0, False), (25.0, False), (25.20, True), (50.0, True), (100.0, True)])
+@pytest.mark.parametrize(("budget", "passes"), [(25.0, False), (25.20, True), (100.0, True)])
 def test_a_budget_is_kept(budget: float, passes: bool) -> None:
     found = planned(budget=budget)
     assert bool(found.options) == passes
