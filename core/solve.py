@@ -10,7 +10,8 @@ from dataclasses import replace
 import numpy as np
 
 from core.candidates import Space, space
-from core.catalog import runtimes
+from core.catalog import instances, own_hardware, runtimes
+from core.catalog.instances import Instance
 from core.correction import Correction, shipped
 from core.errors import CatalogError
 from core.goal import Goal
@@ -28,9 +29,8 @@ MOST = 60  # ways of each side that an answer lists
 
 
 def solve(goal: Goal, progress: Progress | None = None, *, each: bool = False) -> Solved:
-    """The ways to run the goal's models that meet it, best first, and why the others do not.
-
-    Listed is the best of each machine and model; with `each`, of each of their engines and quantisations too.
+    """The ways to run the goal's models that meet it, best first, and why the others do not. `each` looks at all that may meet it, and
+    lists every engine and quantisation on each machine, not the best alone.
 
     Raises CatalogError for an unknown name, or where no fitted correction can be read.
     """
@@ -40,20 +40,19 @@ def solve(goal: Goal, progress: Progress | None = None, *, each: bool = False) -
         raise CatalogError("The fitted correction is missing from data/fitted; restore it from the repository.")
     clock = time.perf_counter()
     tell(0.0, "Listing machines")
-    every = machines(goal)
-    listed = undominated(every, goal)
+    known, listed = _machines(goal)
     seconds = {"machines": time.perf_counter() - clock}
     results = []
     for number, model in enumerate(goal.models):
         clock = time.perf_counter()
         tell(number / len(goal.models), f"Laying out {model}")
-        laid_out = _space(goal, model, tuple(listed))
+        laid_out = _space(goal, model, listed)
         seconds["laying out"] = seconds.get("laying out", 0.0) + time.perf_counter() - clock
 
         def told(share: float, number: int = number, model: str = model) -> None:
             tell((number + share) / len(goal.models), f"Estimating {model}")
 
-        results.append(search(laid_out, correction, told))
+        results.append(search(laid_out, correction, told, each=each))
         for stage, took in results[-1].seconds.items():
             seconds[stage] = seconds.get(stage, 0.0) + took
     clock = time.perf_counter()
@@ -61,7 +60,22 @@ def solve(goal: Goal, progress: Progress | None = None, *, each: bool = False) -
     rejected = tuple(_rejection(goal, gate, results, correction) for gate in GATES)
     seconds["ranking"] = time.perf_counter() - clock
     tell(1.0, "Done")
-    return Solved(goal, tuple(best), tuple(front(goal, best)), rejected, _funnel(every, results, seconds), correction.version)
+    return Solved(goal, tuple(best), tuple(front(goal, best)), rejected, _funnel(known, results, seconds), correction.version)
+
+
+def _machines(goal: Goal) -> tuple[int, tuple[Machine, ...]]:
+    """How many machines the goal allows, and those that are worth a look. Files of one's own are read again when they change."""
+    same = {name: getattr(goal, name) for name in ("hardware", "owned", "owned_usd_per_h", "devices", "providers", "region", "terms",
+                                                   "have_host", "max_devices", "offload")}  # fmt: skip
+    # Of the rest only whether power matters tells machines apart.
+    power = 1.0 if goal.max_power_w is not None or goal.objective == "throughput_per_w" else None
+    return _listed(Goal(models=("any",), max_power_w=power, **same), instances.instances(), tuple(own_hardware.saved()))
+
+
+@functools.lru_cache(maxsize=16)
+def _listed(goal: Goal, rented: tuple[Instance, ...], own: tuple[str, ...]) -> tuple[int, tuple[Machine, ...]]:
+    every = machines(goal)
+    return len(every), tuple(undominated(every, goal))
 
 
 @functools.lru_cache(maxsize=16)
@@ -78,7 +92,8 @@ def _space(goal: Goal, model: str, listed: tuple[Machine, ...]) -> Space:
 
 
 def _best(goal: Goal, results: list[Result], *, each: bool = False) -> list[Candidate]:
-    """What passed, in order, the best of each machine and model; with `each` of each engine and quantisation."""
+    """What passed, in order: of each machine and model the best; of what is owned, and with `each`, the best of every engine and
+    quantisation."""
     keys: list[list[np.ndarray]] = []
     where: list[tuple[int, int]] = []
     for number, result in enumerate(results):
@@ -98,17 +113,20 @@ def _best(goal: Goal, results: list[Result], *, each: bool = False) -> list[Cand
     order = ranked([np.concatenate(columns) for columns in zip(*keys, strict=True)])
     found: list[Candidate] = []
     taken: set[tuple[object, ...]] = set()
+    room = dict.fromkeys(goal.hardware, MOST)
     for place in order.tolist():
         number, n = where[place]
-        result = results[number]
-        i, laid_out = result.looked.index[n], result.space
+        laid_out, looked = results[number].space, results[number].looked
+        i = looked.index[n]
+        machine = laid_out.machines[laid_out.machine[i]]
         key: tuple[object, ...] = (number, int(laid_out.machine[i]))
-        if each:
+        if each or machine.side == "owned":
             key = (*key, laid_out.rows[laid_out.row[i]][1], int(laid_out.quant[i]))
-        if key not in taken:
+        if key not in taken and (each or room[machine.side]):
             taken.add(key)
-            found.append(candidate(result.space, result.looked, n))
-    return found[: MOST * len(goal.hardware)]
+            room[machine.side] -= 1
+            found.append(candidate(laid_out, looked, n))
+    return found
 
 
 def candidate(laid_out: Space, looked: Looked, n: int) -> Candidate:
@@ -152,9 +170,9 @@ def _rejection(goal: Goal, gate: str, results: list[Result], correction: Correct
     return Rejection(gate, count, record, missed(goal, gate, record, float(found.table["short"][0]), ratio))
 
 
-def _funnel(every: list[Machine], results: list[Result], seconds: dict[str, float]) -> Funnel:
+def _funnel(known: int, results: list[Result], seconds: dict[str, float]) -> Funnel:
     return Funnel(
-        machines=len(every),
+        machines=known,
         enumerated=sum(len(result.space) for result in results),
         illegal=sum(result.space.illegal for result in results),
         pruned=sum(int((result.reason == PRUNED).sum()) for result in results),

@@ -110,10 +110,8 @@ def _capability(device: Device) -> float:
 def _owned(system: System, usd_per_h: float | None) -> Machine:
     hardware.device(system.device)
     many = f"{system.count} × " if system.count > 1 else ""
-    name = f"{many}{device_name(system.device)}"
-    if usd_per_h is None:
-        return Machine("owned", name, system, price_is="yours already")
-    return Machine("cloud", name, system, usd_per_h=usd_per_h, price_is="the rate that you state")
+    price_is = "yours already" if usd_per_h is None else "your price"
+    return Machine("owned", f"{many}{device_name(system.device)}", system, usd_per_h=usd_per_h, price_is=price_is)
 
 
 def _builds(goal: Goal) -> Iterator[Machine]:

@@ -45,8 +45,9 @@ class Memories:
     short: np.ndarray
 
 
-def fits_of(group: Group, c: Columns, found: Fit) -> Memories:
-    """As `core.verdict.feasible` says of one scenario, for all of a group."""
+def fits_of(goal: Goal, group: Group, c: Columns, found: Fit) -> Memories:
+    """As `core.verdict.feasible` says of one scenario, for all of a group. Beyond that a server that shares a pool must have room in
+    it for one conversation of the context that it is started with, and the goal may want nothing in host memory."""
 
     def spread(x: Any) -> np.ndarray:
         return np.broadcast_to(np.asarray(x, dtype=float), len(group))
@@ -55,12 +56,15 @@ def fits_of(group: Group, c: Columns, found: Fit) -> Memories:
         short = -spread(found.headroom)
         over_host = spread(found.host_needed) - spread(found.host_limit) if found.host_parts else np.full(len(group), -1.0)
         pooled = spread(c.pooled) > 0
-        no_sequence = pooled & (spread(found.batch_cap) < 1)
+        no_sequence = pooled & ((spread(found.batch_cap) < 1) | (spread(found.kv_sequence) > spread(found.pool)))
         # A server only queues when its pool is full: users beyond it wait, nothing fails.
         cache = (short > 0) & (spread(found.weights) <= spread(found.limit)) & (spread(found.pool) > 0)
+        away = spread(found.host_experts) > 0
         fails = ((short > 0) | (over_host > 0) | no_sequence) & ~(pooled & ~no_sequence & cache)
         lacking = np.maximum(np.maximum(short, over_host), np.where(no_sequence, spread(found.kv_sequence) - spread(found.pool), 0.0))
-    return Memories(~fails, spread(found.host_experts) > 0, np.where(fails, np.maximum(lacking, 1.0), 0.0))
+        if not goal.offload:
+            fails, lacking = fails | away, np.maximum(lacking, np.where(away, spread(found.host_needed), 0.0))
+    return Memories(~fails, away, np.where(fails, np.maximum(lacking, 1.0), 0.0))
 
 
 def memory_pass(space: Space, index: np.ndarray, machines: np.ndarray) -> Memories:
@@ -68,7 +72,7 @@ def memory_pass(space: Space, index: np.ndarray, machines: np.ndarray) -> Memori
 
     def one(at: np.ndarray, group: Group) -> Arrays:
         with np.errstate(all="ignore"):
-            found = fits_of(group, group.c, fit(make_plan(group.ir, group.c), group.c))
+            found = fits_of(space.goal, group, group.c, fit(make_plan(group.ir, group.c), group.c))
         return {"fits": found.fits, "offloaded": found.offloaded, "short": found.short}
 
     whole = _each(one, space, index, machines)
@@ -102,7 +106,7 @@ def outcome(goal: Goal, group: Group, c: Columns, found: Fit, served: Served) ->
             late = table[name] if share is None or name == "tpot" else tail_time(mean=table[name], wait=wait, share=share)
             table[f"{name} asked"] = late
         table["load"] = group.spread(served.load)
-    memories = fits_of(group, c, found)
+    memories = fits_of(goal, group, c, found)
     return {**table, "fits": memories.fits, "offloaded": memories.offloaded, "short": memories.short}
 
 
@@ -198,8 +202,8 @@ def usd_per_h(space: Space, index: np.ndarray, power: np.ndarray) -> np.ndarray:
     at = space.machine[index]
     rent = np.array([np.nan if m.usd_per_h is None else m.usd_per_h for m in space.machines])[at]
     price = np.array([0.0 if m.side == "owned" else np.nan if m.purchase_usd is None else m.purchase_usd for m in space.machines])[at]
-    cloud = np.array([m.side == "cloud" for m in space.machines])[at]
+    rented = np.array([m.usd_per_h is not None for m in space.machines])[at]
     tariff = space.tariff if goal.electricity_usd_per_kwh is None else goal.electricity_usd_per_kwh / KWH
     life = goal.life_years * 365.25 * 24 * 3600
     running = purchase_rate(price=price, life=life, use=1.0) + electricity_rate(power=power, tariff=tariff)
-    return np.where(cloud, rent, running * HOUR)
+    return np.where(rented, rent, running * HOUR)

@@ -13,6 +13,7 @@ from core.candidates import MODES, Space
 from core.correction import Correction
 from core.ranking import order_keys, ranked
 from core.solve_gates import Ratios, first_missed, load_ratios, losses, money_ratios, passes, purchase_of, quality_ratios
+from core.solve_machines import Machine
 from core.solve_passes import Arrays, Exact, Rough, exact_pass, memory_pass, usd_per_h
 from core.solved import GATES
 
@@ -56,8 +57,8 @@ class Result:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def search(space: Space, correction: Correction, tell: Tell | None = None) -> Result:
-    """Everything that is to know of a space's candidates."""
+def search(space: Space, correction: Correction, tell: Tell | None = None, *, each: bool = False) -> Result:
+    """Everything that is to know of a space's candidates. `each`: all that may pass are looked at exactly."""
     clock = time.perf_counter()
     seconds: dict[str, float] = {}
     told = tell or (lambda share: None)
@@ -73,7 +74,11 @@ def search(space: Space, correction: Correction, tell: Tell | None = None) -> Re
     reason = np.full(len(space), OPEN)
     near: dict[str, tuple[int, int, float]] = {}
     most = most_machines(space)
-    memory = memory_pass(space, everyone, most) if len(space) else None
+    too_long = space.goal.context / space.ir.max_context
+    if too_long > 1:
+        reason[:] = PLACES["context"]
+        _remember(near, "context", everyone, most, np.full(len(space), too_long))
+    memory = memory_pass(space, everyone, most) if len(space) and too_long <= 1 else None
     if memory is not None:
         # The estimate has one host for each tensor rank, where there is one for all.
         impossible = memory.offloaded & (space.tp > 1)
@@ -91,7 +96,7 @@ def search(space: Space, correction: Correction, tell: Tell | None = None) -> Re
     rough = Rough(space, correction, alive[np.argsort(floor_price(space, alive), kind="stable")])
     seen, count = _roughly(space, rough, alive, most, reason, near, lambda share: lap("rough estimate", 0.2 + 0.5 * share))
     lap("rough estimate", 0.7)
-    looked, exact = _exactly(space, correction, seen, most)
+    looked, exact = _exactly(space, correction, seen, most, each=each)
     reason[looked.index] = looked.reason
     for place, gate in enumerate(GATES):
         missed = looked.reason == place
@@ -107,19 +112,23 @@ def search(space: Space, correction: Correction, tell: Tell | None = None) -> Re
 
 
 def most_machines(space: Space) -> np.ndarray:
-    """How many machines each candidate may be given: what is owned is one."""
+    """How many machines each candidate may be given: what is owned is one, unless more of it can be had at a price."""
     goal = space.goal
     most = goal.max_machines if goal.request_rate_per_s is not None else min(goal.max_machines, goal.users)
-    each = np.array([1 if m.side == "owned" else most for m in space.machines], dtype=float)
+    each = np.array([1 if m.side == "owned" and m.usd_per_h is None else most for m in space.machines], dtype=float)
     return each[space.machine]
 
 
 def floor_price(space: Space, index: np.ndarray) -> np.ndarray:
     """USD an hour that one machine costs at least: rent, or the purchase over its life; an unknown price comes last."""
     hours = space.goal.life_years * 365.25 * 24
-    price = [0.0 if m.side == "owned" else m.usd_per_h if m.side == "cloud" else None if m.purchase_usd is None else m.purchase_usd / hours
-             for m in space.machines]  # fmt: skip
-    return np.array([np.inf if p is None else p for p in price])[space.machine[index]]
+
+    def least(machine: Machine) -> float:
+        if machine.usd_per_h is not None:
+            return machine.usd_per_h
+        return 0.0 if machine.side == "owned" else np.inf if machine.purchase_usd is None else machine.purchase_usd / hours
+
+    return np.array([least(machine) for machine in space.machines])[space.machine[index]]
 
 
 def _needless(space: Space, alive: np.ndarray, offloaded: np.ndarray) -> np.ndarray:
@@ -271,8 +280,9 @@ def _put(table: Arrays, at: np.ndarray, found: Arrays) -> None:
 # ---------------------------------------------------------------- exactly
 
 
-def _exactly(space: Space, correction: Correction, seen: _Seen, most: np.ndarray) -> tuple[Looked, int]:
-    """The most promising candidates with the correction that is their own, and what they pass."""
+def _exactly(space: Space, correction: Correction, seen: _Seen, most: np.ndarray, *, each: bool) -> tuple[Looked, int]:
+    """The most promising candidates with the correction that is their own, and what they pass; with `each`, all."""
+    every = each or len(seen.index) <= ALL
     lost = losses(space)[space.quant] if len(space) else np.zeros(0)
     small = np.array([float(kv is not None) for _, _, kv in space.rows])[space.row] if len(space) else np.zeros(0)
     keys = order_keys(space.goal, seen.table, seen.machines, seen.usd_per_h, lost[seen.index], float(space.ir.parameters),
@@ -289,10 +299,10 @@ def _exactly(space: Space, correction: Correction, seen: _Seen, most: np.ndarray
         asked: dict[str, int] = {}
         for machine in list(waiting):
             side = space.machines[machine].side
-            if len(order) > ALL and asked.get(side, 0) + done.get(side, 0) >= ENOUGH:
+            if not every and asked.get(side, 0) + done.get(side, 0) >= ENOUGH:
                 continue
             asked[side] = asked.get(side, 0) + 1
-            take = len(waiting[machine]) if len(order) <= ALL else EACH
+            take = len(waiting[machine]) if every else EACH
             batch += waiting[machine][:take]
             waiting[machine] = waiting[machine][take:]
             if not waiting[machine]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from core.catalog.models import ir
 from core.catalog.quality import tiers
 from core.goal import Goal
 from core.solved import Candidate
@@ -35,6 +36,9 @@ def missed(goal: Goal, gate: str, candidate: Candidate, short: float, ratio: flo
     what = f"{model_name(candidate.scenario.model)} on {way(candidate)}"
     if gate in ("memory", "quality"):  # however many machines there are
         what = f"{model_name(candidate.scenario.model)} on {way(replace(candidate, machines=1))}"
+    if gate == "context":
+        made = ir(candidate.scenario.model).max_context
+        return f"{model_name(candidate.scenario.model)} was made for {made:,} tokens of context, not {goal.context:,}."
     if gate == "memory":
         return f"{what} is {show(short, 'B')} short of memory." if short > 0 else f"{what} fits, but not at the full end of its range."
     if gate == "quality":

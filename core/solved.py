@@ -18,6 +18,7 @@ TierName = Literal["minimum", "balanced", "headroom"]
 
 # Gates in order of what they cost to ask: code → what it holds back, in words.
 GATES = {
+    "context": "context of the model",
     "memory": "memory",
     "quality": "quality floor",
     "ttft": "time to the first token",

@@ -57,6 +57,17 @@ def test_memory_is_judged_as_one_scenario_is(model: str) -> None:
         assert (judged.short[n] > 0) == (not answer.runs)
 
 
+def test_a_server_has_room_for_one_conversation_of_its_context() -> None:
+    """An estimate lets a server wait that could not even start with its context."""
+    found = laid_out(DENSE, 0)
+    vllm = np.flatnonzero(np.array([name == "vllm" for _, name, _ in found.rows])[found.row] & (found.count == 1))
+    longest = found.ir.max_context
+    more = space(found.goal.with_(context_tokens=longest), DENSE, found.machines)
+    fits = memory_pass(found, vllm, np.ones(len(vllm))).fits
+    still = memory_pass(more, vllm, np.ones(len(vllm))).fits
+    assert (still <= fits).all() and still.sum() < fits.sum()
+
+
 def test_every_legal_split_is_there_and_no_other() -> None:
     asked = goal({"models": MIXTURE, "hardware": ["cloud"], "devices": ["H100 SXM"], "runtimes": ["vllm"], "quants": ["BF16"], "users": 64})
     found = space(asked, MIXTURE, [m for m in machines(asked) if m.system.count == 8][:1])
