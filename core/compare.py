@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from core.answer import Estimate
 from core.errors import RoofcastError, ScenarioError
 from core.inputs import INPUTS, Input, differing, said, stated
-from core.pairs import Paired, paired
+from core.pairs import LIKE, Paired, paired
 from core.quality import points, quality
 from core.quantity import value
 from core.scenario import Scenario
@@ -25,6 +25,7 @@ from core.words import machine, model_name, span
 NAMES = "ABCD"
 MOST = len(NAMES)
 Better = Literal["more", "less"]
+Band = tuple[float, float, float]  # p10, p50, p90
 ALONE = "electricity alone: no price known"  # a cost that leaves the machine out
 
 
@@ -236,10 +237,15 @@ def _quality(builds: Sequence[Build]) -> Line:
 
 def spread(metric: str, one: Build, other: Build) -> float:
     """|ln ratio| of a metric of two builds up to which nobody can say which is better; 0 for what is certain."""
+    return unsure(metric, one.scenario, other.scenario, _band(metric, one), _band(metric, other))
+
+
+def unsure(metric: str, one: Scenario, other: Scenario, mine: Band | None, theirs: Band | None) -> float:
+    """As `spread`, of scenarios with the metric's p10, p50 and p90 where there is a range."""
     if metric not in _PAIRED:
         return 0.0
-    ranges, pairs = _ranges(metric, one, other), pairs_of(metric, one.scenario, other.scenario)
-    known = [part for part in (ranges, None if pairs is None else pairs.spread) if part is not None]
+    pairs = pairs_of(metric, one, other)
+    known = [part for part in (_ranges(mine, theirs), None if pairs is None else pairs.spread) if part is not None]
     return min(known, default=0.0)
 
 
@@ -248,17 +254,25 @@ def pairs_of(metric: str, one: Scenario, other: Scenario) -> Paired | None:
     return paired(metric, {entry.kind for entry in differing(stated(one), stated(other)) if entry.kind})
 
 
-def _ranges(metric: str, one: Build, other: Build) -> float | None:
-    """How far the two ranges reach toward each other, were their errors independent."""
-    name = "output_rate" if metric in ("usd_per_million", "energy_per_token") else metric
-    sides = []
-    pairs = [(one, other), (other, one)]
-    for mine, theirs in pairs:
-        if mine.found is None or theirs.found is None or name not in mine.found.bands:
-            return None
-        middle, against = mine.found.metric(name), theirs.found.metric(name)
-        end = mine.found.bands[name][1 if against > middle else 0]
-        sides.append(abs(math.log(end / middle)))
+def _band(metric: str, one: Build) -> Band | None:
+    name = LIKE.get(metric, metric)
+    if one.found is None or name not in one.found.bands:
+        return None
+    low, high = one.found.bands[name]
+    return low, one.found.metric(name), high
+
+
+def band_of(metric: str, told: Mapping[str, Any]) -> Band | None:
+    """The range of a point of a sweep (`core.sweep.point`)."""
+    name = LIKE.get(metric, metric)
+    return (told[f"{name}_p10"], told[name], told[f"{name}_p90"]) if f"{name}_p10" in told else None
+
+
+def _ranges(mine: Band | None, theirs: Band | None) -> float | None:
+    """How far two ranges reach toward each other, were their errors independent."""
+    if mine is None or theirs is None:
+        return None
+    sides = [abs(math.log(own[2 if other[1] > own[1] else 0] / own[1])) for own, other in ((mine, theirs), (theirs, mine))]
     return math.hypot(*sides)
 
 
