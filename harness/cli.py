@@ -192,6 +192,7 @@ def report(
 def machine(
     given: _Set = None,
     measure: Annotated[bool, typer.Option("--measure", help="Measures memory, matrix units and copies, too (seconds).")] = False,
+    kernels: Annotated[str, typer.Option("--kernels", metavar="SIZE", help="Measures llama.cpp's own kernels on a synthetic model.")] = "",
     forget: Annotated[bool, typer.Option("--forget", help="Forgets what was found or set before.")] = False,
 ) -> None:
     """Finds out what machine this is, and stores it for `roofcast bench` and the pages; any fact can be set by hand.
@@ -208,6 +209,8 @@ def machine(
         facts = facts.model_copy(update=kept)
     if measure:
         facts = measured(facts)
+    if kernels:
+        facts = facts.model_copy(update={"measured_tflops": {**facts.measured_tflops, **_kernels(kernels)}})
     changes = _pairs(given)
     if changes:
         facts = overridden(facts.model_dump() | {"gpus": list(facts.gpus)}, changes)
@@ -240,6 +243,16 @@ def verify(files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="
 
 
 # ---- Helpers
+
+
+def _kernels(size: str) -> dict[str, float]:
+    from harness.failures import Failure
+    from harness.micro_kernels import kernel_rates
+
+    try:
+        return kernel_rates(size, tell=lambda quant: typer.echo(f"llama.cpp's kernels for {quant} …", err=True))
+    except Failure as error:
+        raise RunError(f"llama-bench gave no rate ({error}).") from error
 
 
 def _pairs(given: list[str] | None) -> dict[str, str]:

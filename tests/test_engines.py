@@ -13,6 +13,7 @@ from harness.engines import Point, Session, engine, engines
 from harness.engines.hf import _result
 from harness.engines.logs import llama_memory, vllm_memory
 from harness.failures import Failure
+from harness.micro_kernels import kernel_rates, linear_weights
 from harness.stats import Repeats
 
 QUICK = Repeats(least=3, most=3)
@@ -48,6 +49,14 @@ def test_llama_bench_gives_prefill_and_decode_by_their_medians():
     assert prefill["model_name_raw"] == "TinyLlama-1.1B-Chat-v1.0-Q8_0.gguf" and result.spread["decode_toks_sec"] < 0.01
     words = " ".join(result.command)
     assert "-d 1024" in words and "-t 2" in words and "-fa 1" in words and "models/" not in words
+
+
+def test_matrix_rates_by_the_engines_own_kernels(monkeypatch, tmp_path):
+    """The fake reads 1,000 tok/s: two FLOP for each of 106 million weights of the layers."""
+    monkeypatch.setattr("harness.synthetic.write_synthetic", lambda size, quant: tmp_path / f"m-{quant}.gguf")
+    found = kernel_rates("135m", ("F16", "Q8_0"))
+    assert linear_weights("HuggingFaceTB/SmolLM2-135M") == 134_515_008 - 49152 * 576 - 61 * 576
+    assert found == {"llama.cpp F16": pytest.approx(0.212, abs=0.001), "llama.cpp Q8_0": pytest.approx(0.212, abs=0.001)}
 
 
 def test_llama_batched_bench_repeats_one_batch_in_one_loading():
