@@ -47,7 +47,7 @@ def engine(folder, then="time.sleep(600)", ignore="pass"):
 def pids(folder):
     """The numbers of the engine's three processes, once it has written them."""
     names = ("engine", "worker", "daemon")
-    for _ in range(1000):
+    for _ in range(6000):
         if all((folder / name).exists() for name in names):
             return [int((folder / name).read_text()) for name in names]
         time.sleep(0.01)
@@ -55,7 +55,7 @@ def pids(folder):
 
 
 def all_gone(numbers):
-    for _ in range(1000):
+    for _ in range(6000):
         if not [n for n in numbers if psutil.pid_exists(n) and psutil.Process(n).status() != psutil.STATUS_ZOMBIE]:
             return True
         time.sleep(0.01)
