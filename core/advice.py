@@ -124,7 +124,7 @@ def tried(scenario: Scenario, change: Change, metric: str) -> Option | None:
     else:
         gain, sure, was = math.inf, True, math.nan
     per = None if change.price is None or not change.price.usd > 0 or math.isinf(gain) else 100 * (gain - 1) / _counted(change)
-    return Option(change, changed, was, float(after[metric]), gain, sure, per, _note(scenario, changed, change))
+    return Option(change, changed, was, float(after[metric]), gain, sure, per, beside(scenario, changed, change))
 
 
 def _counted(change: Change) -> float:
@@ -133,7 +133,7 @@ def _counted(change: Change) -> float:
     return change.price.usd / THOUSAND if change.price.per == "purchase" else change.price.usd
 
 
-def _note(scenario: Scenario, changed: Scenario, change: Change) -> str:
+def beside(scenario: Scenario, changed: Scenario, change: Change) -> str:
     """What the change costs beside money: quality, where the quantisation is another."""
     if "quant" not in change.knobs:
         return change.note
@@ -143,9 +143,10 @@ def _note(scenario: Scenario, changed: Scenario, change: Change) -> str:
         return change.note
     if is_now.level == "unknown":
         return "nobody measured what it loses"
-    return f"loses {points(float(value(is_now.loss)))} of a task's score" + (
-        f" instead of {points(float(value(was.loss)))}" if was.level != "unknown" else ""
-    )
+    lost, before = (points(float(value(told.loss))) for told in (is_now, was))
+    if was.level != "unknown" and lost == before:
+        return change.note
+    return f"loses {lost} of a task's score" + (f" instead of {before}" if was.level != "unknown" else "")
 
 
 # ---------------------------------------------------------------- choosing and ordering
@@ -202,7 +203,12 @@ def gain_words(option: Option, metric: str) -> str:
     unit = DRAWN[metric].unit
     if option.runs_now:
         return f"it runs: {shown(option.after, unit)}"
-    return f"×{option.gain:.2g}: {shown(option.after, unit)} instead of {shown(option.before, unit)}"
+    return f"{times(option.gain)}: {shown(option.after, unit)} instead of {shown(option.before, unit)}"
+
+
+def times(gain: float) -> str:
+    """A gain in a few signs: "×1.8", "+4 %"."""
+    return f"×{gain:.2g}" if gain >= 1.095 else f"+{100 * (gain - 1):.0f} %"
 
 
 def price_words(option: Option) -> str:
@@ -242,7 +248,7 @@ def _sentence(found: Estimate, metric: str, sure: Sequence[Option]) -> str:
 
 
 def _short(option: Option) -> str:
-    return "it runs then" if option.runs_now else f"×{option.gain:.2g}"
+    return "it runs then" if option.runs_now else times(option.gain)
 
 
 def _lower(text: str) -> str:

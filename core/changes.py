@@ -82,7 +82,10 @@ def quantisations(scenario: Scenario) -> Iterator[Change]:
     kept: list[tuple[float, str]] = []
     least = math.inf
     for size, name in reversed(listed):
-        lost = float(value(quality(setting.ir.id, name).loss))
+        told = quality(setting.ir.id, name)
+        if told.tier == "unacceptable":
+            continue
+        lost = float(value(told.loss))
         if lost < least or (math.isnan(lost) and not kept):
             kept.append((size, name))
             least = min(least, lost)
@@ -150,6 +153,10 @@ def other_runtimes(scenario: Scenario) -> Iterator[Change]:
         if name is None:
             continue
         knobs = {"runtime": entry.name, "quant": name, **dict.fromkeys(_OF_A_RUNTIME)}
+        if entry.audience == setting.runtime.audience:  # the same layout, so that the runtime alone changes
+            knobs = {knob: amount for knob, amount in knobs.items() if knob not in _LAYOUT}
+        if scenario.deployment.kv_dtype in entry.kv_dtypes:
+            del knobs["kv_dtype"]
         yield Change("runtime", f"Run it with {entry.name}, the weights as {name}", knobs)
     try:
         best = choices.suiting_backend(setting.runtime.name, scenario.system.device)
@@ -163,6 +170,9 @@ _OF_A_RUNTIME = (
     "backend", "runtime_version", "runtime_date", "kv_dtype", "tp", "pp", "dp", "ep", "cp", "split", "gpu_layers", "experts_on_cpu",
     "memory_fraction", "token_budget", "micro_batch", "cuda_graphs", "max_sequences", "mla_cache", "threads",
 )  # fmt: skip
+
+
+_LAYOUT = ("tp", "pp", "dp", "ep", "cp", "gpu_layers", "experts_on_cpu", "max_sequences")
 
 
 def _nearest_quant(setting: Setting, entry: runtimes.Runtime, backend: str, own: float) -> str | None:
