@@ -146,7 +146,7 @@ def _guidellm_row(bench: Object, report: Object) -> Row:
     strategy = _inner(_inner(bench, "config"), "strategy") or _inner(_inner(bench, "args"), "strategy")
     kind = text(strategy, "type_", "kind")
     rate = number(strategy, "rate", "initial_rate") if kind in ("constant", "poisson", "asynchronous") else None
-    users = 1.0 if kind == "synchronous" else number(strategy, "streams", "max_concurrency") if kind == "concurrent" else None
+    users = 1.0 if kind == "synchronous" else number(strategy, "streams", "max_concurrency") if kind in ("concurrent", "") else None
 
     def of(name: str, statistic: str = "mean") -> float | None:
         found = _inner(_inner(metrics, name), "successful")
@@ -154,7 +154,7 @@ def _guidellm_row(bench: Object, report: Object) -> Row:
             return number(_inner(found, "percentiles"), statistic) or number(found, "median" if statistic == "p50" else statistic)
         return number(found, statistic)
 
-    prompt, output = of("prompt_token_count"), of("output_token_count")
+    prompt, output = of("prompt_token_count") or of("prompt_tokens"), of("output_token_count") or of("output_tokens")
     if not prompt or not output:
         raise RunError("The benchmark counts no tokens (prompt_token_count, output_token_count); they say what the load was.")
     row: Row = {
