@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from core.catalog.models import ir
 from core.catalog.quality import tiers
+from core.catalog.runtimes import runtime
 from core.goal import Goal
 from core.solved import Candidate
 from core.units import show
@@ -14,16 +15,23 @@ from core.words import model_name
 _AT = {"mean": "", "p90": " at the 90th percentile", "p95": " at the 95th percentile", "p99": " at the 99th percentile"}
 
 
-def way(candidate: Candidate) -> str:
-    """A candidate in words: "2 × RTX 3090 with Q4_K_M in llama.cpp"."""
+def machines(candidate: Candidate) -> str:
+    """What to buy or rent: "3 × RunPod 1x_L40S_SECURE: L40S"."""
     many = f"{candidate.machines} × " if candidate.machines > 1 else ""
-    return f"{many}{candidate.machine.name} with {candidate.quant} in {candidate.scenario.runtime}"
+    return f"{many}{candidate.machine.name}"
+
+
+def way(candidate: Candidate) -> str:
+    """A candidate in words: "2 × RTX 3090 in a desktop PC, running Q4_K_M in llama.cpp"."""
+    return f"{machines(candidate)}, running {candidate.quant} in {runtime(candidate.scenario.runtime).name}"
 
 
 def how_many(candidate: Candidate) -> str:
     """Devices as replicas × what one takes: "3 replicas × (TP 2 × PP 1) = 6 devices"."""
     spare = candidate.devices - candidate.replicas * candidate.devices_per_replica
-    whole = f"{candidate.replicas} × (TP {candidate.tp} × PP {candidate.pp}) = {candidate.replicas * candidate.devices_per_replica} devices"
+    used = candidate.replicas * candidate.devices_per_replica
+    replicas = f"{candidate.replicas} replica{'s' if candidate.replicas > 1 else ''}"
+    whole = f"{replicas} × (TP {candidate.tp} × PP {candidate.pp}) = {used} device{'s' if used > 1 else ''}"
     return f"{whole}, {spare} idle" if spare else whole
 
 
@@ -46,12 +54,14 @@ def missed(goal: Goal, gate: str, candidate: Candidate, short: float, ratio: flo
             return f"{what}: nobody measured what {candidate.quant} loses."
         allowed = 100 * tiers()[goal.quality_floor]
         return f"{what} loses {100 * candidate.quality:.1f} points of a task's score where less than {allowed:.0f} are asked."
-    at, times = _AT[goal.times_at], candidate.times
+    end = " at the slow end of its range" if goal.sure else ""
+    at = _AT[goal.times_at] + end
+    times = {name: time * (candidate.bound(name) / candidate.metrics[name] if goal.sure else 1.0) for name, time in candidate.times.items()}
     first, last = (f"takes {show(times[name], 's')} to the {which} token{at}" for name, which in (("ttft", "first"), ("latency", "last")))
     cost, price = show(candidate.usd_per_month, "USD"), show(_or_nan(candidate.purchase_usd), "USD")
     said = {
         "ttft": f"{first}, not {show(_or_nan(goal.max_ttft_s), 's')}",
-        "tpot": f"writes {show(1 / times['tpot'], 'tok/s')} for each user, not {show(1 / _or_nan(goal.tpot_s), 'tok/s')}",
+        "tpot": f"writes {show(1 / times['tpot'], 'tok/s')} for each user{end}, not {show(1 / _or_nan(goal.tpot_s), 'tok/s')}",
         "latency": f"{last}, not {show(_or_nan(goal.max_latency_s), 's')}",
         "throughput": f"writes {show(candidate.output_rate, 'tok/s')} in all, not {show(_or_nan(goal.min_output_tok_s), 'tok/s')}",
         "load": f"is {candidate.load:.0%} busy, not {goal.share:.0%} or less",
