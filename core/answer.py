@@ -20,6 +20,7 @@ BOUNDS = {
     "activation_bandwidth": "memory bandwidth (activations)",
     "compute": "compute",
     "interconnect": "interconnect",
+    "slowest_device": "waiting for the slowest device",
     "host_memory": "host memory (offloaded weights)",
     "pcie": "host link (streamed weights)",
     "overhead": "fixed costs (launches, scheduling, sampling)",
@@ -83,6 +84,7 @@ class Op:
     memory: Any  # s, were memory the only limit
     time: Any  # s
     kind: str  # which memory bound applies when memory wins: "weight_bandwidth" or "kv_bandwidth"; else the bound itself
+    on: str = ""  # the kind of device that it runs on, where they are not alike
 
     @property
     def bound(self) -> str:
@@ -99,6 +101,7 @@ class Step:
     name: str  # "decode step", "prefill step", "mixed step"
     ops: tuple[Op, ...]
     time: Any
+    stages: Any = None  # of unlike devices: how many stages as slow as the slowest the time is worth; None: as many as there are
 
     @property
     def computed(self) -> float:
@@ -158,6 +161,8 @@ class Estimate:
     first_token_shares: Mapping[str, float]  # of TTFT, incl. waiting
     money: Mapping[str, Any]  # "usd_per_h" (USD/s inside), "usd_per_million", "usd_per_month"
     notes: tuple[str, ...] = field(default_factory=tuple)
+    cards: tuple[Memory, ...] = ()  # of devices that are not alike each kind's; `device` is the tightest
+    loading: Any = None  # s to copy the weights to the devices, where a link to the host was named
     # With a correction: metric → (p10, p90) in base units around the p50 that `metrics` holds; what the runs know; its version.
     bands: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     support: Support | None = None

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from core.columns import columns, load_amounts, plain, stack, take
+from core.columns import columns, form, load_amounts, plain, stack, take
 from core.errors import RoofcastError, ScenarioError
 from core.ir import ModelIR
 from core.machine import Columns
@@ -31,7 +31,7 @@ _Option = tuple[ModelIR, Columns]  # all of a scenario but its load, as plain co
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Scenarios for one array pass: they share the model, the arrival, and whether a host takes part.
+    """Scenarios for one array pass: they share the model, the arrival, whether a host takes part, and how many kinds of card.
 
     `index` holds their positions in the sequence that they came from. `c` holds their plain columns: arrays along the
     group where they differ, numbers where not.
@@ -76,7 +76,7 @@ def _any_load(arrival: Arrival) -> Workload:
 def groups(scenarios: Sequence[Scenario], *, strict: bool = True) -> tuple[list[Group], dict[int, str]]:
     """The scenarios in groups of at most CHUNK, and for each that cannot be the sentence that says why, by position."""
     failed: dict[int, str] = {}
-    members: dict[tuple[str, Arrival, bool], list[tuple[int, _Option]]] = {}
+    members: dict[tuple[str, Arrival, tuple[Any, ...]], list[tuple[int, _Option]]] = {}
     for position, scenario in enumerate(scenarios):
         arrival = scenario.workload.arrival
         option = _option(scenario.model_copy(update={"workload": _any_load(arrival)}), strict)
@@ -84,7 +84,7 @@ def groups(scenarios: Sequence[Scenario], *, strict: bool = True) -> tuple[list[
             failed[position] = option
         else:
             ir, c = option
-            members.setdefault((ir.id, arrival, c.host is None), []).append((position, option))
+            members.setdefault((ir.id, arrival, form(c)), []).append((position, option))
     found = []
     for (_, arrival, _), alike in members.items():
         for first in range(0, len(alike), CHUNK):

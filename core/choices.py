@@ -7,16 +7,20 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from core.catalog import hardware, instances, models, own_hardware, quants, runtimes
+from pydantic import ValidationError
+
+from core.cards import flat, read_cards, write_cards
+from core.catalog import hardware, instances, links, models, own_hardware, quants, runtimes
 from core.errors import RoofcastError, ScenarioError
-from core.scenario import MAX_TOKENS, from_flat
+from core.scenario import MAX_TOKENS, from_flat, sentence
 
 AUTO = "auto"
 CUSTOM = "Your own"
 NONE = "none"
 # What pages call how requests arrive and how layers are split; links carry these titles.
 ARRIVALS = {"closed": "Users at once", "open": "Requests/s", "static": "One batch", "saturated": "As many as fit"}
-SPLITS = {AUTO: "auto", "layer": "by layer", "tensor": "within layers"}
+SPLITS = {AUTO: "auto", "layer": "by layer", "tensor": "within layers", "none": "one card alone"}
+NUMA = {AUTO: "not told of them", "distribute": "spread over them", "isolate": "one socket alone", "numactl": "as numactl says"}
 
 # Formats that only a fork of llama.cpp reads.
 _FORK_ONLY = "ik-llama-blocks"
@@ -102,6 +106,45 @@ def instance_knobs(name: str) -> dict[str, Any]:
     return {**found, "ram_gb": rented.ram_gb, "usd_per_h": rented.usd_per_h}
 
 
+def exact_cards(text: str) -> str:
+    """Further cards in the catalog's names ("2x 3060 via tb4" → "2x GeForce RTX 3060 via thunderbolt-4-egpu").
+
+    Raises RoofcastError for an unknown device or link, and for a text that cannot be read.
+    """
+    try:
+        found = read_cards(text)
+    except ValidationError as error:
+        raise ScenarioError(sentence(error)) from error
+    except ValueError as error:
+        raise ScenarioError(f"{str(error)[0].upper()}{str(error)[1:]}.") from error
+    named = [
+        cards.model_copy(
+            update={
+                "device": own_hardware.listed(hardware.device(cards.device)),
+                "host_link": links.host_link(cards.host_link).id if cards.host_link else None,
+            }
+        )
+        for cards in found
+    ]
+    return write_cards(named)
+
+
+def read_kind(text: str) -> tuple[str, int]:
+    """A device and its number from "2x RTX 3090". Raises RoofcastError."""
+    found = read_cards(exact_cards(text))
+    return (found[0].device, found[0].count) if found else (text, 1)
+
+
+def host_link_names() -> list[str]:
+    """What can join a card to the host, after "auto", its own slot."""
+    return [AUTO, *(entry.id for entry in links.host_links())]
+
+
+def link_name(name: str) -> str:
+    """A link between a card and its host as people call it."""
+    return links.host_link(name).name
+
+
 def runtime_names() -> list[str]:
     return [entry.name for entry in runtimes.runtimes().values()]
 
@@ -131,8 +174,9 @@ def quant_names(runtime: str, backend: str | None = None) -> list[str]:
         for q in quants.quants().values()
         if "UNKNOWN" not in q.id
         and (q.source != _FORK_ONLY or entry.id == "ik_llama.cpp")
-        and any(q.container in entry.backends[b].containers and runtimes.supports(entry, b, q.container, q.kernel_class)
-                for b in backends if b)
+        and any(
+            q.container in entry.backends[b].containers and runtimes.supports(entry, b, q.container, q.kernel_class) for b in backends if b
+        )
     ]
     return [AUTO, *found] if entry.audience == "server" or not found else found
 
@@ -175,8 +219,12 @@ def exact(knob: str, text: str, runtime: str = RUNTIME) -> Any:
         return found
     if knob == "backend" and text not in backend_names(runtime):
         raise ScenarioError(f"{entry.name} has no backend '{text}'; it has {', '.join(entry.backends)}.")
-    if knob in ("arrival", "split"):
-        titles = ARRIVALS if knob == "arrival" else SPLITS
+    if knob == "others":
+        return exact_cards(text)
+    if knob == "host_link":
+        return AUTO if text == AUTO else links.host_link(text).id
+    if knob in ("arrival", "split", "numa"):
+        titles = {"arrival": ARRIVALS, "split": SPLITS, "numa": NUMA}[knob]
         return next((name for name, title in titles.items() if text in (name, title)), text)
     if knob == "backend":
         return text
@@ -187,5 +235,5 @@ def exact(knob: str, text: str, runtime: str = RUNTIME) -> Any:
     checked = from_flat({"model": "m", "device": "d", "prompt_tokens": MAX_TOKENS, knob: text})  # a prompt longer than any cached part
     for part in (checked.system, checked.deployment, checked.workload, checked.costs, checked):
         if knob in type(part).model_fields:
-            return getattr(part, knob)
+            return flat(getattr(part, knob))
     return text

@@ -32,9 +32,7 @@ class Option:
     @property
     def parameter(self) -> inspect.Parameter:
         option = typer.Option(None, *self.flags, help=self.help, rich_help_panel=self.panel, show_default=False)
-        return inspect.Parameter(
-            self.knob, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=self.kind | None
-        )
+        return inspect.Parameter(self.knob, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=self.kind | None)
 
 
 def _o(knob: str, flags: str, kind: type, panel: str, text: str) -> Option:
@@ -45,16 +43,23 @@ OPTIONS = (
     _o("model", "--model -m", str, MACHINE, 'The model, as people call it ("llama 3.1 8b") or by its Hugging Face id.'),
     _o("device", "--gpu --device -g", str, MACHINE, 'The device ("RTX 4090", "M4 Max"). Without it --cpu or --system.'),
     _o("count", "--count -n", int, MACHINE, "How many of them. (default: 1)"),
+    _o("others", "--and", str, MACHINE, "Further cards: 'RTX 3060', or '2x RTX 3060 via oculink + Tesla P40'."),
     _o("profile", "--system", str, MACHINE, "A shipped machine, such as dual-4090-epyc (see roofcast hardware)."),
     _o("instance", "--instance", str, MACHINE, "A cloud instance, such as p4d.24xlarge (see roofcast instances)."),
     _o("cpu", "--cpu", str, MACHINE, "The host's CPU; alone, a run without GPU."),
     _o("ram_gb", "--ram", float, MACHINE, "Host memory in GB; on a Mac its unified memory."),
-    _o("ram_bandwidth_gb_s", "--ram-bandwidth", float, MACHINE, "Bandwidth of host memory in GB/s."),
+    _o("sockets", "--sockets", int, MACHINE, "CPUs on the board, each with its own memory. (default: 1)"),
+    _o("ram_bandwidth_gb_s", "--ram-bandwidth", float, MACHINE, "Bandwidth of host memory in GB/s, of all sockets."),
+    _o("measured_ram_bandwidth_gb_s", "--measured-ram-bandwidth", float, MACHINE, "The same as a benchmark read it (STREAM)."),
+    _o("gpu_share_gib", "--gpu-share", float, MACHINE, "Of RAM, what an integrated GPU may take, in GiB (BIOS, GTT, wired limit)."),
     _o("link", "--link", str, MACHINE, "What joins the devices: nvlink4, pcie-4.0-x16 … (default: the device's own)"),
+    _o("host_link", "--host-link", str, MACHINE, "What joins each device to the host, where that is no slot: thunderbolt-4, "
+       "oculink, pcie-3.0-x4 …"),
     _o("pcie_gb_s", "--pcie", float, MACHINE, "Host to one device, GB/s in one direction."),
     _o("devices_per_node", "--devices-per-node", int, MACHINE, "Devices within one node."),
     _o("device_memory_gib", "--gpu-memory", float, MACHINE, "Memory of one device in GiB, where you know better."),
     _o("device_bandwidth_gb_s", "--gpu-bandwidth", float, MACHINE, "Memory bandwidth of one device in GB/s."),
+    _o("measured_bandwidth_gb_s", "--measured-bandwidth", float, MACHINE, "The same as a benchmark read it."),
     _o("device_power_w", "--power-limit", float, MACHINE, "Power limit set on one device in W (nvidia-smi -pl)."),
     _o("runtime", "--runtime -r", str, LAYOUT, "llama.cpp (default), ollama, mlx, vllm, sglang, tensorrt-llm …"),
     _o("backend", "--backend", str, LAYOUT, "cuda, rocm, vulkan, metal, cpu … (default: what suits the device)"),
@@ -67,7 +72,10 @@ OPTIONS = (
     _o("ep", "--ep", int, LAYOUT, "Expert parallel."),
     _o("cp", "--cp", int, LAYOUT, "Context parallel."),
     _o("sp", "--sp/--no-sp", bool, LAYOUT, "Sequence parallel norms."),
-    _o("split", "--split", str, LAYOUT, "layer or tensor, for llama.cpp on several cards."),
+    _o("split", "--split", str, LAYOUT, "layer or tensor, for llama.cpp on several cards; none for one card alone."),
+    _o("tensor_split", "--tensor-split", str, LAYOUT, "Shares of the cards in layers, as in 3,1. (default: by memory)"),
+    _o("main_gpu", "--main-gpu", int, LAYOUT, "The card that --split none takes, from 0. (default: 0)"),
+    _o("numa", "--numa", str, LAYOUT, "How several sockets are used: distribute, isolate or numactl. (default: not at all)"),
     _o("gpu_layers", "--gpu-layers", int, LAYOUT, "Layers on the device. (default: as many as fit)"),
     _o("experts_on_cpu", "--experts-on-cpu", int, LAYOUT, "Layers whose experts stay in host memory."),
     _o("flash_attention", "--flash-attention/--no-flash-attention", bool, LAYOUT, "Flash attention. (default: on)"),
@@ -150,12 +158,23 @@ def _with_flags(sentence: str) -> str:
 
 def _machine(given: dict[str, Any]) -> None:
     """Names the devices exactly; takes them from a shipped machine, or the CPU for a run without GPU."""
-    from core.catalog import hardware
+    from core.cards import JOIN
+    from core.catalog import hardware, links
     from core.catalog.own_hardware import listed
+    from core.choices import exact_cards, read_kind
 
     for knob, kind in (("device", None), ("cpu", "cpu")):
         if knob in given:
+            if knob == "device" and JOIN in given[knob]:  # "RTX 3090 + RTX 3060": the first kind, and the further ones
+                first, _, rest = given[knob].partition(JOIN)
+                given["others"] = JOIN.join(filter(None, [rest, given.get("others")]))
+                given[knob], many = read_kind(first)
+                given.setdefault("count", many)
             given[knob] = listed(hardware.device(given[knob], kind))  # type: ignore[arg-type]
+    if given.get("others"):
+        given["others"] = exact_cards(given["others"])
+    if given.get("host_link"):
+        given["host_link"] = links.host_link(given["host_link"]).id
     if "profile" in given:
         profile = hardware.system(given["profile"])
         given["profile"] = profile.id
@@ -197,15 +216,12 @@ def _context(given: dict[str, Any]) -> None:
     if "prompt_tokens" in given:
         needed = given["prompt_tokens"] + output + depth
         if needed > context:
-            raise ScenarioError(
-                f"Prompt, answer and depth need {needed:,} tokens, more than --context {context:,}; raise it."
-            )
+            raise ScenarioError(f"Prompt, answer and depth need {needed:,} tokens, more than --context {context:,}; raise it.")
         return
     if "output_tokens" not in given:
         output = given["output_tokens"] = min(output, max(1, (context - depth) // 2))
     if context - depth - output < 1:
         raise ScenarioError(
-            f"--context {context:,} leaves no room for a prompt beside {output:,} tokens of answer "
-            f"and {depth:,} of depth; raise it."
+            f"--context {context:,} leaves no room for a prompt beside {output:,} tokens of answer and {depth:,} of depth; raise it."
         )
     given["prompt_tokens"] = context - depth - output

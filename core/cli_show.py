@@ -70,13 +70,15 @@ def show_estimate(answer: Estimate) -> None:
         out.print(reason.text)
     if answer.runs:
         _speed(out, answer)
-    for memory in (answer.device, answer.host):
+    among = answer.scenario.system.count
+    for memory in (*(answer.cards or (answer.device,)), answer.host):
         if memory is not None:
-            _memory(out, memory, span(answer, "memory_peak", "B", digits=3, among=answer.scenario.system.count))
+            _memory(out, memory, "" if answer.cards else span(answer, "memory_peak", "B", digits=3, among=among))
     if answer.runs:
         _limits(out, answer)
         _shares(out, answer)
         _money(out, answer)
+        _faster(out, answer)
         _quality(out, answer)
         _evidence(out, answer)
     else:
@@ -169,6 +171,9 @@ def _limits(out: Console, answer: Estimate) -> None:
     most, longest = float(value(answer.limits["max_batch"])), float(value(answer.limits["max_context"]))
     users = answer.scenario.workload.concurrency
     tokens = float(value(answer.limits["kv_tokens"]))
+    if answer.loading is not None:
+        _head(out, "Start")
+        _rows(out, [("copying the weights", shown(answer.loading), "over the link to the host, the disk aside")])
     _head(out, "Room for")
     _rows(out, [
         ("tokens of cache in all", f"{tokens:,.0f}" if tokens < 1e12 else "any number", "on each replica"),
@@ -207,6 +212,16 @@ def _money(out: Console, answer: Estimate) -> None:
         ("power", shown(answer.metrics["power"]), ""),
         ("energy of an output token", shown(answer.metrics["energy_per_token"]), ""),
     ])  # fmt: skip
+
+
+def _faster(out: Console, answer: Estimate) -> None:
+    """A better way to deal the layers out to cards that are not alike."""
+    from core.faster_split import faster_split
+
+    found = faster_split(answer.scenario) if answer.cards else None
+    if found is not None:
+        _head(out, "Faster")
+        _item(out, f"{found.change}: {found.outcome}.")
 
 
 def _evidence(out: Console, answer: Estimate) -> None:
@@ -254,6 +269,10 @@ def numbers_of(answer: Estimate) -> dict[str, Quantity]:
             found[prefix + part.name.lower().replace(" ", "_")] = part.amount
         for name in ("needed", "taken", "peak", "limit", "headroom"):
             found[prefix + name] = getattr(memory, name)
+    for n, memory in enumerate(answer.cards, 1):
+        found |= {f"card_{n}_{name}": getattr(memory, name) for name in ("needed", "taken", "peak", "limit", "headroom")}
+    if answer.loading is not None:
+        found["loading"] = answer.loading
     for name in ("prefill", "decode"):
         phase = getattr(answer, name)
         found[f"{name}_step"] = phase.step.time

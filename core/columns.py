@@ -16,15 +16,14 @@ from core.catalog import models
 from core.catalog.assumptions import assume
 from core.catalog.files import source
 from core.catalog.fitted_memory import fitted_constant
+from core.host import device_memory, host_of, of_sockets, over_sockets, said_bandwidth
 from core.ir import Attention
+from core.joins import buses, cable
 from core.machine import (
     Bus,
     Columns,
-    buses,
     constant,
-    device_memory,
     facts_of,
-    host_of,
     money_of,
     or_else,
     place_of,
@@ -37,7 +36,7 @@ from core.power_limit import limit_power
 from core.quantity import Quantity, leaf, total
 from core.scenario import Workload
 from core.setting import Setting
-from core.units import GB
+from core.unlike import spread_over
 from core.weights import weight_parts, weight_table
 
 
@@ -90,9 +89,12 @@ def columns(setting: Setting) -> Columns:
     bytes_by, elements_by = _weights(ir.id, setting.quant.id)
     gpu = place_of(setting, device, setting.backend)
     memory = device_memory(setting, facts)
-    if system.device_bandwidth_gb_s:
-        gpu.bandwidth = user("memory bandwidth", system.device_bandwidth_gb_s * GB, "B/s", gpu.bandwidth.value)
-    tdp, idle = or_else(device.fact("tdp_w"), unknown(f"power of {device.name}", "W")), assume("idle_power", **facts)
+    gpu.bandwidth = or_else(said_bandwidth(setting, device, gpu), gpu.bandwidth)
+    rated = or_else(device.fact("tdp_w"), unknown(f"power of {device.name}", "W"))
+    if setting.on_cpu:
+        over_sockets(setting, gpu)
+        rated = of_sockets(setting, rated)
+    tdp, idle = rated, assume("idle_power", **facts)
     busy = limit_power(setting, gpu, tdp, idle, assume("busy_power", **facts), facts)
     at = {"device": device.name, "device_memory": memory.value}
 
@@ -110,6 +112,7 @@ def columns(setting: Setting) -> Columns:
 
     zero = constant("nothing", 0.0, "B")
     found_buses, link_name = buses(setting, facts)
+    joined = cable(setting, facts, device, system.host_link)
     c = Columns(
         # load
         prompt=said(load, "prompt_tokens", "prompt", asked["prompt"], "tok"),
@@ -130,7 +133,7 @@ def columns(setting: Setting) -> Columns:
         weights=bytes_by,
         elements=elements_by,
         # layout
-        count=said(system, "count", "devices", system.count, ""),
+        count=user("devices", system.devices, "") if system.others else said(system, "count", "devices", system.count, ""),
         sp=said(deploy, "sp", "sequence parallel", float(deploy.sp), ""),
         gpu_layers=user("layers on device", float("nan") if deploy.gpu_layers is None else deploy.gpu_layers, ""),
         experts_on_cpu=user("layers with experts on CPU", float("nan") if deploy.experts_on_cpu is None else deploy.experts_on_cpu, ""),
@@ -169,6 +172,8 @@ def columns(setting: Setting) -> Columns:
         host=None,
         buses=found_buses,
         link_name=link_name,
+        cable_in=joined,
+        cable_out=joined,
         device_memory=memory,
         tdp=tdp,
         idle=idle,
@@ -180,6 +185,7 @@ def columns(setting: Setting) -> Columns:
         ttft_factor=None,
     )
     host_of(setting, c, facts)
+    spread_over(setting, c)
     money_of(setting, c)
     return c
 
@@ -244,7 +250,14 @@ def plain(x: Any) -> Any:
         return {key: plain(item) for key, item in x.items()}
     if isinstance(x, Bus):
         return Bus(plain(x.bandwidth), plain(x.latency), plain(x.half), plain(x.exponent))
+    if isinstance(x, tuple):
+        return tuple(plain(item) for item in x)
     return x
+
+
+def form(c: Columns) -> tuple[Any, ...]:
+    """What columns must have alike to be stacked: whether a host takes part, what has a link to pass, how many kinds of stage."""
+    return c.host is None, c.cable_in is None, c.cable_out is None, tuple((card.stages, card.cable is None) for card in c.cards)
 
 
 def stack(options: list[Any]) -> Any:
@@ -257,6 +270,8 @@ def stack(options: list[Any]) -> Any:
         return {key: stack([o.get(key, 0.0) for o in options]) for key in keys}
     if isinstance(first, Bus):
         return Bus(*(stack([getattr(o, n) for o in options]) for n in Bus.__slots__))
+    if isinstance(first, tuple):
+        return tuple(stack([o[n] for o in options]) for n in range(len(first)))
     if isinstance(first, (int, float)):
         if options.count(first) == len(options):
             return first
@@ -273,4 +288,6 @@ def take(x: Any, index: np.ndarray) -> Any:
         return {key: take(item, index) for key, item in x.items()}
     if isinstance(x, Bus):
         return Bus(*(take(getattr(x, n), index) for n in Bus.__slots__))
+    if isinstance(x, tuple):
+        return tuple(take(item, index) for item in x)
     return x[index] if isinstance(x, np.ndarray) else x

@@ -115,14 +115,8 @@ _OF_BANDWIDTH = ("weights", "experts", "kv", "recurrent_memory", "activations")
 
 def refit(c: Columns, scale: Mapping[str, Any], version: str) -> Columns:
     """The columns with fitted efficiencies and fixed costs in place of assumed ones; floats, arrays or cited leaves as they were."""
-    gpu = Columns(**vars(c.gpu))
-    for term, name in EFFICIENCIES.items():
-        assumed = getattr(gpu, name)
-        top = np.maximum(gpu.bandwidth_ceiling if term in _OF_BANDWIDTH else gpu.peak_ceiling, value(assumed))
-        setattr(gpu, name, _fitted(assumed, np.minimum(value(assumed) / scale[term], top), version))
-    for name, term in (("layer_overhead", "layer"), ("moe_layer_overhead", "layer")):
-        setattr(gpu, name, _fitted(getattr(gpu, name), value(getattr(gpu, name)) * scale[term], version))
-    found = Columns(**{**vars(c), "gpu": gpu})
+    cards = tuple(Columns(**{**vars(card), "gpu": _refit_place(card.gpu, scale, version)}) for card in c.cards)
+    found = Columns(**{**vars(c), "gpu": _refit_place(c.gpu, scale, version), "cards": cards})
     for name in ("step_overhead", "sequence_overhead"):
         setattr(found, name, _fitted(getattr(c, name), value(getattr(c, name)) * scale["step"], version))
     slower = scale["network"]
@@ -135,6 +129,18 @@ def refit(c: Columns, scale: Mapping[str, Any], version: str) -> Columns:
         )
         for ranks, bus in c.buses.items()
     }
+    return found
+
+
+def _refit_place(place: Columns, scale: Mapping[str, Any], version: str) -> Columns:
+    """One kind of device with fitted efficiencies and fixed costs of its layers."""
+    found = Columns(**vars(place))
+    for term, name in EFFICIENCIES.items():
+        assumed = getattr(found, name)
+        top = np.maximum(found.bandwidth_ceiling if term in _OF_BANDWIDTH else found.peak_ceiling, value(assumed))
+        setattr(found, name, _fitted(assumed, np.minimum(value(assumed) / scale[term], top), version))
+    for name in ("layer_overhead", "moe_layer_overhead"):
+        setattr(found, name, _fitted(getattr(found, name), value(getattr(found, name)) * scale["layer"], version))
     return found
 
 

@@ -200,9 +200,10 @@ def estimated_bytes(c: Columns, found: Fit) -> Any:
 
     Of a card's set share (vLLM) nothing does; where the share is of what is left (TensorRT-LLM), what the pool does not make up for.
     """
-    parts = sum((value(part.amount) for part in found.parts if part.name not in EXACT), 0.0)
+    bills = [(held.parts, card.devices) for held, card in zip(found.cards, c.cards, strict=True)] or [(found.parts, value(c.count))]
+    parts = sum(sum((value(part.amount) for part in bill if part.name not in EXACT), 0.0) * devices for bill, devices in bills)
     of_pool = np.where(np.asarray(c.of_free) > 0, 1 - value(c.fraction), 0.0)
-    return parts * np.where(np.asarray(c.pooled) > 0, of_pool, 1.0) * value(c.count)
+    return parts * np.where(np.asarray(c.pooled) > 0, of_pool, 1.0)
 
 
 def _is_range(low: float, high: float) -> bool:

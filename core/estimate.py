@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from core.answer import Estimate
+from core.cards import write_cards
 from core.catalog import runtimes
 from core.columns import columns, plain
 from core.corrected import Learned, learned
@@ -24,7 +25,8 @@ from core.formulas.economics import (
 )
 from core.launch import ALL_LAYERS, LaunchKnobs, launch_command
 from core.machine import Columns
-from core.memory import Fit, cache_of_sequence, fit, memories
+from core.memory import Fit, cache_of_sequence, fit
+from core.memory_bills import card_memories, loading, memories
 from core.phases import phase
 from core.pipeline import in_flight, metrics_from, one_pass
 from core.plan import Plan, make_plan
@@ -32,6 +34,7 @@ from core.quantity import Quantity, total, value
 from core.scenario import Scenario
 from core.serving import Served, _load, serve, solve_batch
 from core.setting import Setting, settle
+from core.slices import layers_of_stages
 from core.stages import by_weight
 from core.units import GIB, MONTH_HOURS, show
 from core.verdict import feasible, saving, warn
@@ -73,11 +76,12 @@ def estimate(scenario: Scenario, correction: Correction | None = None, *, strict
         c, bare = flying, in_flight(bare, arrival, batch)
         found, bare_fit = fit(plan, c), fit(bare_plan, bare)
     device, host = memories(found, c, setting.device.name)
+    cards = card_memories(found, c)
     metrics = metrics_from(c, found, served, arrival)
     feasibility, reasons = feasible(setting, c, found, device, host)
     return Estimate(
         scenario=scenario,
-        resolved=_resolved(setting, c, found),
+        resolved=_resolved(setting, plan, c, found),
         ir=setting.ir,
         feasibility=feasibility,
         reasons=tuple(reasons),
@@ -91,6 +95,8 @@ def estimate(scenario: Scenario, correction: Correction | None = None, *, strict
         first_token_shares=_first_token(served, c),
         money=_money(c, metrics),
         notes=(*setting.notes, *saving(setting, device)),
+        cards=cards,
+        loading=loading(found, c),
         **_ranged(known, bare, found, metrics),
     )
 
@@ -120,17 +126,34 @@ def _first_token(served: Served, c: Columns) -> dict[str, float]:
 
 def _limits(model_context: float, bare_plan: Plan, c: Columns, bare: Fit, found: Fit) -> dict[str, Any]:
     """The largest context for these users and the most sequences of this context, from the room left."""
-    pool = float(bare.pool)
+    users = max(1.0, float(np.ceil(c.users / c.dp)))
+    devices = [(float(one.pool), float(one.weights), float(one.kv_sequence), one.on.part) for one in bare.cards] or [
+        (float(bare.pool), float(bare.weights), float(bare.kv_sequence), None)
+    ]
+    found_each = [_limits_of(bare_plan, c, bare, users, *one) for one in devices]
+    largest, most, tokens = (min(limits) for limits in zip(*found_each, strict=True))
+    plan_context = model_context if largest else 0.0
+    return {
+        "max_batch": most,
+        "max_context": min(largest, float(plan_context)),
+        "kv_tokens": tokens,
+        "kv_pool": found.pool,
+        "kv_per_sequence": found.kv_sequence,
+    }
+
+
+def _limits_of(
+    plan: Plan, c: Columns, bare: Fit, users: float, pool: float, weights: float, each: float, part: Any
+) -> tuple[float, float, float]:
+    """Of one device: the largest context for the users, the most sequences, the tokens its cache can hold."""
     if not c.pooled:  # what lies outside a reserved pool loses some to fragments, and a runtime that fits layers keeps a margin
         margin = c.fit_margin if c.offloads and c.host is not None else 0.0
-        pool = max((pool - margin - c.fragmentation * float(bare.weights)) / (1 + c.fragmentation), 0.0)
-    each = float(bare.kv_sequence)
-    users = max(1.0, float(np.ceil(c.users / c.dp)))
+        pool = max((pool - margin - c.fragmentation * weights) / (1 + c.fragmentation), 0.0)
     low, high = 0.0, 2.0**27
 
     def takes(tokens: float) -> float:
-        per = float(cache_of_sequence(bare_plan, c, tokens, "")) * (1 - float(bare.host_layers))
-        return per * np.ceil(c.layers / c.pp) / c.layers * users
+        per = float(cache_of_sequence(plan, c, tokens, "")) * (1 - float(bare.host_layers))
+        return float(per * np.ceil(c.layers / c.pp) / c.layers * users if part is None else per * part * users)
 
     if takes(1.0) > pool:
         largest = 0.0
@@ -139,15 +162,8 @@ def _limits(model_context: float, bare_plan: Plan, c: Columns, bare: Fit, found:
             middle = (low + high) / 2
             low, high = (middle, high) if takes(middle) <= pool else (low, middle)
         largest = np.floor(low)
-    plan_context = model_context if largest else 0.0
     per_token = takes(4096.0) / users / 4096.0
-    return {
-        "max_batch": np.floor(pool / each) if each else np.inf,
-        "max_context": min(largest, float(plan_context)),
-        "kv_tokens": np.floor(pool / per_token) if per_token else np.inf,
-        "kv_pool": found.pool,
-        "kv_per_sequence": found.kv_sequence,
-    }
+    return largest, np.floor(pool / each) if each else np.inf, np.floor(pool / per_token) if per_token else np.inf
 
 
 def _money(c: Columns, metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,7 +184,7 @@ def _money(c: Columns, metrics: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _resolved(setting: Setting, c: Columns, found: Fit) -> dict[str, Any]:
+def _resolved(setting: Setting, plan: Plan, c: Columns, found: Fit) -> dict[str, Any]:
     """Every knob as it was used."""
 
     def whole(x: Any) -> int | None:
@@ -178,7 +194,8 @@ def _resolved(setting: Setting, c: Columns, found: Fit) -> dict[str, Any]:
     return {
         "model": setting.ir.id,
         "device": setting.device.name,
-        "count": setting.scenario.system.count,
+        "count": setting.scenario.system.devices,
+        "others": write_cards(setting.scenario.system.others) or None,
         "runtime": setting.runtime.id,
         "runtime_name": setting.runtime.name,
         "backend": setting.backend,
@@ -186,6 +203,8 @@ def _resolved(setting: Setting, c: Columns, found: Fit) -> dict[str, Any]:
         "kv_dtype": setting.kv.id,
         "tp": whole(c.tp), "pp": whole(c.pp), "dp": whole(c.dp), "ep": whole(c.ep), "cp": whole(c.cp),
         "split": "layer" if setting.runtime.device_split == "layer" and value(c.pp) > 1 else "tensor" if value(c.tp) > 1 else None,
+        "layers_of_cards": layers_of_stages(plan, c, found.gpu_layers, found.experts_on_cpu) or None,
+        "stages_of_cards": tuple(card.stages for card in c.cards) or None,
         "gpu_layers": 0 if setting.on_cpu else int(found.gpu_layers),
         "experts_on_cpu": int(found.experts_on_cpu),
         "max_context": int(found.slot_context),
@@ -212,17 +231,47 @@ def launch(answer: Estimate) -> str:
     for name in ("token_budget", "micro_batch", "memory_fraction", "cuda_graphs"):
         if getattr(deploy, name) is None:
             knobs[name] = None
+    knobs |= {"main_gpu": deploy.main_gpu, "numa": deploy.numa, "tensor_split": _shares_of_cards(answer)}
+    if deploy.split == "none":
+        knobs["split"] = "none"
     moe = sorted(n for block in answer.ir.blocks if block.mlp.kind == "moe" for n in block.layers)
     if r["experts_on_cpu"]:  # the flag counts layers from the first, those without experts too
         knobs["experts_on_cpu"] = moe[min(r["experts_on_cpu"], len(moe)) - 1] + 1
-        knobs["tensor_split"] = _even_split(answer, moe, knobs["experts_on_cpu"])
+        knobs["tensor_split"] = knobs["tensor_split"] or _even_split(answer, moe, knobs["experts_on_cpu"])
     streamed = next((p.amount for p in answer.host.parts if p.name == "weights"), None) if answer.host else None
     if streamed is not None and runtimes.runtime(r["runtime"]).offload == "stream":
         knobs["cpu_offload_gib"] = float(value(streamed)) / GIB
     if r["gpu_layers"] == r["layers"]:
         knobs["gpu_layers"] = ALL_LAYERS
     native = answer.ir.native_quant or answer.ir.native_dtype
-    return launch_command(LaunchKnobs(**{**knobs, "device_count": r["count"], "checkpoint_quant": native}))
+    count = answer.scenario.system.devices
+    command = launch_command(LaunchKnobs(**{**knobs, "device_count": count, "checkpoint_quant": native}))
+    if not answer.cards or not knobs["tensor_split"]:
+        return command
+    named = ", ".join(f"{held} on {card.name}" for held, card in zip(_by_kind(answer), answer.cards, strict=True))
+    return f"# Layers: {named}; the shares stand in this order of the devices.\n{command}"
+
+
+def _by_kind(answer: Estimate) -> list[int]:
+    """Layers on all devices of each kind."""
+    layers, at, found = answer.resolved["layers_of_cards"] or (), 0, []
+    for stages in answer.resolved["stages_of_cards"] or ():
+        found.append(sum(layers[at : at + stages]))
+        at += stages
+    return found
+
+
+def _shares_of_cards(answer: Estimate) -> tuple[float, ...]:
+    """The shares to write for cards that are not alike: as said, else whole layers as they were dealt out; none for alike ones."""
+    layers = answer.resolved["layers_of_cards"]
+    by_layer = runtimes.runtime(answer.resolved["runtime"]).device_split == "layer"
+    if not layers or len(layers) < 2 or not (by_layer or answer.scenario.deployment.tensor_split):
+        return ()
+    if by_layer and answer.scenario.deployment.tensor_split:
+        return answer.scenario.deployment.tensor_split
+    last = max(place for place, count in enumerate(layers) if count) if any(layers) else 0
+    # llama.cpp counts the output head as one layer more, on the last of them.
+    return tuple(float(count + (by_layer and place == last)) for place, count in enumerate(layers))
 
 
 def _even_split(answer: Estimate, moe: list[int], without: int) -> tuple[int, ...]:

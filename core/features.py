@@ -16,6 +16,7 @@ import numpy as np
 
 from core.answer import Step
 from core.batch import Group, groups, run
+from core.cards import JOIN
 from core.catalog.flavours import flavour
 from core.memory import Fit
 from core.phases import OFFLOADED
@@ -224,7 +225,7 @@ def traits_of(setting: Setting) -> Traits:
     return Traits(
         model=ir.id,
         geometry=f"{ir.layers} x {ir.hidden}, {ir.parameters / 1e9:.{1 if ir.parameters < 1e10 else 0}f} B",
-        device=device.id,
+        device=JOIN.join([device.id, *(further.device.id for further in setting.others)]),
         architecture=device.arch or device.family or "",
         family=device.family or "",
         device_class=device.device_class,
@@ -240,7 +241,7 @@ def traits_of(setting: Setting) -> Traits:
         graphs=setting.graphs,
         flavour=flavour((runtime.id, setting.engine), scenario.runtime_version),
         unified=device.unified,
-        count=scenario.system.count,
+        count=scenario.system.devices,
         year=(scenario.runtime_date or "")[:4],
         age=_age(scenario.runtime_date),
     )

@@ -50,6 +50,8 @@ def minimum_devices(scenario: Scenario, mlp_tp: int | None = None) -> Fewest:
     setting = settle(scenario)
     device = hardware.device(scenario.system.device)
     deploy = scenario.deployment
+    if scenario.system.others:
+        return Fewest(None, None, (), "Cards of several kinds are not searched: take one out, or add one, and see.")
     if device.kind == "cpu" or device.unified:
         return Fewest(None, None, (), f"{device.name} is not joined with others here: its memory is what there is.")
     base = (deploy.tp or 1) * (deploy.pp or 1) * _replicas(scenario, mlp_tp) * (deploy.cp or 1)

@@ -13,7 +13,8 @@ from core.launch_parse import Parsed, parse
 # What a command decides: a knob that it leaves out goes back to the runtime's default.
 _DECIDES = (
     "quant", "kv_dtype", "backend", "tp", "pp", "dp", "ep", "cp", "split", "gpu_layers", "experts_on_cpu", "max_context",
-    "max_sequences", "token_budget", "micro_batch", "memory_fraction", "cuda_graphs", "threads", "runtime_version",
+    "max_sequences", "token_budget", "micro_batch", "memory_fraction", "cuda_graphs", "threads", "runtime_version", "tensor_split",
+    "main_gpu", "numa",
 )  # fmt: skip
 
 
@@ -28,10 +29,15 @@ class Filled:
     notes: tuple[str, ...]
 
 
-def fill(text: str) -> Filled:
-    """The form's values for a pasted command. Raises ScenarioError, one sentence, where it cannot be read."""
+def fill(text: str, further: int = 0) -> Filled:
+    """The form's values for a pasted command, on a machine that has `further` cards of other kinds beside those that the form counts.
+
+    Raises ScenarioError, one sentence, where it cannot be read.
+    """
     parsed: Parsed = parse(text)
     fields = dict(parsed.fields)
+    if further and "count" in fields:
+        fields["count"] = max(1, fields["count"] - further)
     if parsed.version is not None:
         fields["runtime_version"] = parsed.version
     controls: dict[str, Any] = dict.fromkeys(_DECIDES)

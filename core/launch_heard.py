@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from core.cards import checked_shares, read_shares, write_shares
 from core.catalog import models
 from core.catalog.quants import kv_dtype
 from core.errors import CatalogError, RunError, ScenarioError
@@ -19,7 +20,7 @@ from core.weights import weight_table
 _SAME = (
     "max_context", "max_sequences", "token_budget", "micro_batch", "memory_fraction", "threads", "cuda_graphs",
     "flash_attention", "gpu_layers", "prompt_tokens", "output_tokens", "context_depth",
-    "concurrency",
+    "concurrency", "numa",
 )  # fmt: skip
 _MANY_LAYERS = 99  # llama.cpp's idiom for "every layer", as is any more
 _IN_LAYERS = ("attention", "mlp", "experts", "shared_experts", "router", "norm")
@@ -215,6 +216,13 @@ def _server_layout(heard: Heard) -> None:
     if ep > 1 and _moe_layers(fields.get("model")) == []:
         heard.not_modelled.append(("expert parallel", f"{fields['model']} has no experts"))
         ep = 1
+    if words.get("layer_partition") is not None:
+        given = checked(words["layer_partition"])
+        if pp > 1 and len(given) == pp:
+            fields["tensor_split"], heard.launch["tensor_split"] = write_shares(given), given
+        else:
+            why = f"it deals the layers out to {len(given)} pipeline stages, and there {'is one' if pp == 1 else f'are {pp}'}"
+            heard.not_modelled.append(("VLLM_PP_LAYER_PARTITION", why))
     degrees = {"tp": tp, "pp": pp, "dp": dp, "ep": ep, "cp": cp}
     fields |= {name: degree for name, degree in degrees.items() if degree > 1}
     count = fields["count"] = tp * pp * dp * cp
@@ -239,8 +247,12 @@ def _llama_layout(heard: Heard) -> None:
         fields["gpu_layers"] = ALL_LAYERS
     count = _visible(heard)
     mode = words.get("split_mode")
+    main = words.get("main_gpu")
     if mode == "none":
         count = 1
+        fields["split"] = "none"
+        if main is not None:
+            fields["main_gpu"], count = main, main + 1
     elif mode is not None:
         fields["split"] = "layer" if mode == "layer" else "tensor"
     if mode == "tensor":
@@ -253,11 +265,26 @@ def _llama_layout(heard: Heard) -> None:
     if words.get("tensor_split"):
         shares = [share for share in re.split(r"[,/]", words["tensor_split"]) if share.strip() not in ("", "0", "0.0")]
         count = len(shares)
-        if len(set(shares)) > 1:
-            heard.not_modelled.append(("--tensor-split", "how much each card takes: the estimate splits alike cards evenly"))
+        if len(set(shares)) > 1 and fields.get("split") != "none":
+            given = checked(words["tensor_split"])
+            count = len(given)
+            fields["tensor_split"], launch["tensor_split"] = write_shares(given), given
+    if main is not None and mode != "none":
+        heard.not_modelled.append(("--main-gpu", "it matters with -sm none, and little with -sm row"))
     if count is not None:
         fields["count"] = launch["visible"] = count
     _experts(heard)
+
+
+def checked(text: str) -> tuple[float, ...]:
+    """Shares of the cards, without cards at the end that take none. Raises ScenarioError."""
+    try:
+        found = list(checked_shares(read_shares(text)))
+    except ValueError as error:
+        raise ScenarioError(f"{str(error)[0].upper()}{str(error)[1:]}.") from None
+    while found and found[-1] == 0:
+        del found[-1]
+    return tuple(found)
 
 
 def _experts(heard: Heard) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from core.cards import write_shares
 from core.catalog.runtimes import Runtime
 from core.launch_flags import Table
 
@@ -52,9 +53,11 @@ class LaunchKnobs:
     threads: int | None = None
     device_count: int = 1
     cp: int = 1
-    tensor_split: tuple[int, ...] = ()  # llama.cpp: layers a card, where equal counts would not be equal memory
+    tensor_split: tuple[float, ...] = ()  # shares of the cards in layers, where they differ or equal counts would not be equal memory
+    main_gpu: int | None = None  # the card that a split of "none" takes
+    numa: str | None = None
     cpu_offload_gib: float | None = None  # weights of one device that stay in host memory
-    split: str | None = None  # "layer" or "tensor"
+    split: str | None = None  # "layer", "tensor" or "none"
     backend: str | None = None
     runtime_version: str | None = None
     device: str = ""
@@ -124,9 +127,16 @@ def kv_pair(kv_dtype: str | None, *, keep: bool = False) -> tuple[str | None, st
     return (keys if keep or keys != "f16" else None), (values if keep or values != "f16" else None)
 
 
+def _partition(said: Said, knobs: LaunchKnobs) -> None:
+    """Layers of each pipeline stage, where they are not to be dealt out evenly."""
+    if knobs.pp > 1 and len(knobs.tensor_split) == knobs.pp:
+        said.words["layer_partition"] = write_shares(knobs.tensor_split)
+
+
 def _server(said: Said, knobs: LaunchKnobs, entry: Runtime, table: Table) -> None:
     """What servers of safetensors share: how a checkpoint is to be loaded."""
     words = said.words
+    _partition(said, knobs)
     words["expert_parallel"] = True if knobs.ep > 1 else None
     quant = knobs.quant
     if quant is None or quant == knobs.checkpoint_quant:
@@ -162,6 +172,7 @@ def _llama_cpp(said: Said, knobs: LaunchKnobs, entry: Runtime, table: Table) -> 
     words = said.words
     on_cpu = knobs.backend == "cpu"
     several = knobs.device_count > 1 and not on_cpu
+    alone = knobs.split == "none" and (several or knobs.keep_defaults)
     rows = knobs.split == "tensor" or knobs.tp > 1
     words["kv_keys"], words["kv_values"] = kv_pair(knobs.kv_dtype, keep=knobs.keep_defaults)
     if knobs.repository is not None:
@@ -170,9 +181,11 @@ def _llama_cpp(said: Said, knobs: LaunchKnobs, entry: Runtime, table: Table) -> 
         words["file"] = gguf(knobs)
     words["gpu_layers"] = 0 if on_cpu else knobs.gpu_layers
     words["experts_on_cpu"] = knobs.experts_on_cpu or None
-    wanted = "row" if rows else "layer" if knobs.split == "layer" or not knobs.keep_defaults else None
+    wanted = "none" if alone else "row" if rows else "layer" if knobs.split == "layer" or not knobs.keep_defaults else None
     words["split_mode"] = wanted if several or knobs.keep_defaults else None
-    words["tensor_split"] = ",".join(map(str, knobs.tensor_split)) if several and knobs.tensor_split else None
+    words["tensor_split"] = write_shares(knobs.tensor_split) if several and knobs.tensor_split and not alone else None
+    words["main_gpu"] = knobs.main_gpu if alone else None
+    words["numa"] = knobs.numa
     words["max_sequences"] = knobs.max_sequences  # always: slots left to the server share one cache instead
     if knobs.max_context is not None:  # llama-server divides -c among the slots of -np
         words["all_context"] = knobs.max_context * (knobs.max_sequences or 1)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
-from core.answer import Memory, Part
+from core.answer import Part
 from core.catalog.files import source
 from core.formulas.activations import (
     activation_peak,
@@ -16,8 +18,6 @@ from core.formulas.activations import (
     cache_pool_of_free,
     compute_buffer,
     fraction_of,
-    fullest_share,
-    fullest_stage,
     held_here,
     held_there,
     longest_step,
@@ -33,6 +33,7 @@ from core.formulas.ops import mean_context, state_bytes
 from core.machine import Columns
 from core.plan import NO_WINDOW, Plan
 from core.quantity import Quantity, leaf, total, value
+from core.slices import Slice, offload, slices
 
 
 def pick(flag: Any, yes: Any, no: Any) -> Any:
@@ -54,8 +55,27 @@ def solved(name: str, amount: Any, unit: str, note: str, like: Any, *inputs: Any
 
 
 @dataclass(slots=True)
+class Held:
+    """The memory of one device: the fullest of those that are alike. Bytes."""
+
+    on: Slice
+    weights: Any
+    kv_sequence: Any
+    activations: Any
+    pool: Any
+    batch_cap: Any
+    kv_needed: Any
+    needed: Any
+    taken: Any
+    peak: Any
+    limit: Any
+    headroom: Any
+    parts: tuple[Part, ...]
+
+
+@dataclass(slots=True)
 class Fit:
-    """The memory of a layout. Bytes per device unless said; arrays in a pass over candidates."""
+    """The memory of a layout. Bytes per device unless said (of unlike devices the tightest); arrays in a pass over candidates."""
 
     weights: Any
     kv_sequence: Any  # cache of one sequence of the load's full context, on the fullest device
@@ -80,6 +100,7 @@ class Fit:
     host_parts: tuple[Part, ...]
     parts: tuple[Part, ...]
     batch_cap: Any  # sequences of the mean context that the cache can hold
+    cards: tuple[Held, ...] = ()  # of unlike devices each kind; empty where all are alike
 
 
 def cache_of_sequence(plan: Plan, c: Columns, context: Any, name: str, sequences: Any = None) -> Any:
@@ -171,24 +192,30 @@ def fit(plan: Plan, c: Columns) -> Fit:
     whole = longest_step(budget=c.token_budget, context=context_q, named="tokens of the largest step")
     step_tokens = pick(c.micro_batches, c.micro_batch, pick(c.prompts_whole, whole, c.token_budget))
     expanded = pick(c.mla_expands, pick(c.mla_full, nothing, c.expanded), nothing)
-    activations = pick(
-        c.buffered,
-        compute_buffer(tokens=step_tokens, vocab=c.vocab, hidden=c.hidden, heads=c.heads, context=held_context,
-                       mask_context=context_q, flash=c.flash,
-                       expanded=expanded, absorbed=c.absorbed, scores=c.mla_scores, mask=c.mask_size,
-                       element_size=c.logit_size, half=c.act_size, named="compute buffer"),
-        pick(
-            c.profiled,
-            activation_peak(tokens=step_tokens, hidden=c.hidden, inner=c.inner, tp=c.tp, sequences=slots_q, vocab=c.vocab,
-                            element_size=c.act_size, logit_size=c.logit_size, named="activation peak"),
-            pick(c.whole_prompt, _whole_prompt(c), c.activation_memory),
-        ),
-    )  # fmt: skip
 
-    limit = c.device_memory
-    overhead = value(activations) + value(c.context_memory) + value(c.non_torch) + value(c.graph_memory)
+    def buffers(vocab: Any) -> Any:
+        return pick(
+            c.buffered,
+            compute_buffer(tokens=step_tokens, vocab=vocab, hidden=c.hidden, heads=c.heads, context=held_context,
+                           mask_context=context_q, flash=c.flash,
+                           expanded=expanded, absorbed=c.absorbed, scores=c.mla_scores, mask=c.mask_size,
+                           element_size=c.logit_size, half=c.act_size, named="compute buffer"),
+            pick(
+                c.profiled,
+                activation_peak(tokens=step_tokens, hidden=c.hidden, inner=c.inner, tp=c.tp, sequences=slots_q, vocab=c.vocab,
+                                element_size=c.act_size, logit_size=c.logit_size, named="activation peak"),
+                pick(c.whole_prompt, _whole_prompt(c), c.activation_memory),
+            ),
+        )  # fmt: skip
+
     laid_out = np.where(np.asarray(c.upfront) > 0, value(kv_upfront), wanted * value(per_sequence))
-    gpu_layers, on_cpu = _offload(plan, c, laid_out, overhead)
+    several = np.asarray(value(c.pp)) > 1
+    away_table = plan.tied and not (c.cards and np.any(several))  # a table that is the head too stands on its own on a first stage
+    table = pick(c.host_embedding, nothing, nothing if away_table else plan.embedding_bytes)
+    # Of several unlike devices only the last turns hidden states into logits.
+    buffered = [buffers(pick(card.last, c.vocab, _like(0.0, c.vocab, "no logits here"))) for card in c.cards] or [buffers(c.vocab)]
+    overheads = [value(one) + value(c.context_memory) + value(c.non_torch) + value(c.graph_memory) for one in buffered]
+    gpu_layers, on_cpu = offload(plan, c, laid_out, overheads, table) if c.cards else _offload(plan, c, laid_out, overheads[0])
     layers = value(c.layers)
     moe_layers = sum(b.count for b in plan.blocks if b.block.mlp.kind == "moe")
     host_layers = 1 - gpu_layers / layers
@@ -197,72 +224,89 @@ def fit(plan: Plan, c: Columns) -> Fit:
     away = solved("share of layers in host memory", host_layers, "", note, c.users)
     experts_away = solved("share of experts in host memory", host_experts, "", note, c.users)
 
-    stays, goes = [], []
+    dense_stay, experts_stay, stays, goes = [], [], [], []  # type: ignore[var-annotated]
     for b in plan.blocks:
         for part in (b.attention_bytes, b.mlp_bytes, b.norm_bytes):
             if value(part) is not None and np.any(np.asarray(value(part)) > 0):
-                stays.append(held_here(amount=part, elsewhere=away))
+                dense_stay.append(held_here(amount=part, elsewhere=away))
+                stays.append(dense_stay[-1])
                 goes.append(held_there(amount=part, elsewhere=away))
         if np.any(np.asarray(value(b.expert_bytes)) > 0):
-            stays.append(held_here(amount=b.expert_bytes, elsewhere=experts_away))
+            experts_stay.append(held_here(amount=b.expert_bytes, elsewhere=experts_away))
+            stays.append(experts_stay[-1])
             goes.append(held_there(amount=b.expert_bytes, elsewhere=experts_away))
     device_layers = total(stays, "weights of the layers on devices")
-    table = pick(c.host_embedding, nothing, nothing if plan.tied else plan.embedding_bytes)
+    experts_here: Any = total(experts_stay, "experts on devices") if c.cards and experts_stay else nothing
+    dense_here: Any = total(dense_stay, "weights of the layers on devices, without experts") if c.cards else nothing
     all_away = np.asarray(gpu_layers) <= 0
     head = pick(_scalar(all_away.astype(float)), nothing, plan.head_bytes)
     if not plan.tied and np.any(all_away):  # a tied head is the table, which is counted below
         goes.append(pick(_scalar(all_away.astype(float)), plan.head_bytes, nothing))
-    weights = fullest_stage(layer_bytes=device_layers, layers=c.layers, stages=c.pp, head=head, embedding=table, named="weights")
-    kv_sequence = fullest_share(amount=held_here(amount=per_sequence, elsewhere=away), layers=c.layers, stages=c.pp,
-                                named="KV cache of one sequence")  # fmt: skip
-    fixed = tuple(
-        Part(name, amount, when)  # type: ignore[arg-type]
-        for name, amount, when in (
-            ("device context", c.context_memory, "now"),
-            ("libraries and communication", c.non_torch, "now"),
-            ("captured graphs", c.graph_memory, "now"),
-            ("compute buffers", activations, "peak"),
+    kv_each = held_here(amount=per_sequence, elsewhere=away)
+    kv_mean = held_here(amount=cache_of_sequence(plan, c, context_while_decoding(c), "KV cache at mean context"), elsewhere=away)
+
+    def started(on: Slice, activations: Any) -> _Started:
+        """A device before any sequence: what lies there, and the room that is left for cache."""
+        weights = on.weights(device_layers, dense_here, experts_here, head, table, "weights")
+        fixed = tuple(
+            Part(name, amount, when)  # type: ignore[arg-type]
+            for name, amount, when in (
+                ("device context", c.context_memory, "now"),
+                ("libraries and communication", c.non_torch, "now"),
+                ("captured graphs", c.graph_memory, "now"),
+                ("compute buffers", activations, "peak"),
+            )
+            if np.any(np.asarray(value(amount)) > 0)
         )
-        if np.any(np.asarray(value(amount)) > 0)
-    )
-    lasting = [p.amount for p in fixed if p.when == "now"]
-    base = total([weights, *lasting], "weights and fixed parts")
-    engine_limit = fraction_of(whole=limit, fraction=c.fraction, named="what the engine takes of the card")
-    with_activations = total([base, activations], "weights, fixed parts and activations")
-    pool = pick(
-        c.of_free,
-        cache_pool_of_free(memory=limit, used=with_activations, fraction=c.fraction, named="room for KV cache"),
-        pick(
-            c.pooled,
-            cache_pool(limit=engine_limit, used=with_activations, named="room for KV cache"),
-            cache_pool(limit=limit, used=with_activations, named="room for KV cache"),
-        ),
-    )
+        base = total([weights, *(p.amount for p in fixed if p.when == "now")], "weights and fixed parts")
+        engine_limit = fraction_of(whole=on.limit, fraction=c.fraction, named="what the engine takes of the card")
+        with_activations = total([base, activations], "weights, fixed parts and activations")
+        pool = pick(
+            c.of_free,
+            cache_pool_of_free(memory=on.limit, used=with_activations, fraction=c.fraction, named="room for KV cache"),
+            pick(
+                c.pooled,
+                cache_pool(limit=engine_limit, used=with_activations, named="room for KV cache"),
+                cache_pool(limit=on.limit, used=with_activations, named="room for KV cache"),
+            ),
+        )
+        kv_sequence = on.cache(kv_each, "KV cache of one sequence")
+        return _Started(on, weights, activations, fixed, engine_limit, with_activations, pool, kv_sequence)
+
+    ready = [started(on, activations) for on, activations in zip(slices(plan, c, gpu_layers, on_cpu), buffered, strict=True)]
     # A pool takes as many of the users as it holds, one at least: the others wait, they do not overflow it.
-    held = np.minimum(wanted, np.maximum(np.floor(value(pool) / np.maximum(value(kv_sequence), 1.0)), 1.0))
+    fits = [np.floor(value(one.pool) / np.maximum(value(one.kv_sequence), 1.0)) for one in ready]
+    held = np.minimum(wanted, np.maximum(functools.reduce(np.minimum, fits), 1.0))
     batch = solved("sequences at once", _scalar(np.where(np.asarray(c.pooled) > 0, held, wanted)), "",
                    "users, up to the runtime's limit and what a pool holds", c.users, c.users)  # fmt: skip
     kv_now = slots_bytes(sequences=batch, bytes_each=per_sequence, named="KV cache of the users")
     kv_all = pick(c.upfront, kv_upfront, kv_now)
-    kv_here = fullest_share(amount=held_here(amount=kv_all, elsewhere=away), layers=c.layers, stages=c.pp, named="KV cache")
-    # Inside a reserved pool blocks are handed out whole and nothing is lost between them.
-    in_pieces = pick(c.pooled, weights, total([weights, kv_here], "weights and cache"))
-    fragments = pick(c.pooled, nothing, lost_to_fragments(amount=in_pieces, share=c.fragmentation, named="fragmentation"))
-    # llama.cpp allocates its compute buffers at the start; servers reach their activation peak in full steps only.
-    needed_parts = [weights, kv_here, *lasting, fragments]
-    peak = total([*needed_parts, activations], "transient peak")
-    needed = pick(c.buffered, total([*needed_parts, activations], "needed now"), total(needed_parts, "needed now"))
-    taken = pick(
-        c.pooled,
-        pick(c.of_free, total([with_activations, pool], "engine will take"), engine_limit),
-        peak,
-    )
-    headroom = bytes_left(limit=pick(c.pooled * (1 - c.of_free), engine_limit, limit), used=peak, named="headroom")
-    at_mean = fullest_share(
-        amount=held_here(amount=cache_of_sequence(plan, c, context_while_decoding(c), "KV cache at mean context"), elsewhere=away),
-        layers=c.layers, stages=c.pp,
-    )  # fmt: skip
-    room = sequences_that_fit(pool=pool, bytes_each=at_mean, named="sequences that fit")
+    kv_stays = held_here(amount=kv_all, elsewhere=away)
+
+    def filled(one: _Started) -> Held:
+        """A device with its sequences."""
+        kv_here = one.on.cache(kv_stays, "KV cache")
+        # Inside a reserved pool blocks are handed out whole and nothing is lost between them.
+        in_pieces = pick(c.pooled, one.weights, total([one.weights, kv_here], "weights and cache"))
+        fragments = pick(c.pooled, nothing, lost_to_fragments(amount=in_pieces, share=c.fragmentation, named="fragmentation"))
+        # llama.cpp allocates its compute buffers at the start; servers reach their activation peak in full steps only.
+        needed_parts = [one.weights, kv_here, *(p.amount for p in one.fixed if p.when == "now"), fragments]
+        peak = total([*needed_parts, one.activations], "transient peak")
+        needed = pick(c.buffered, total([*needed_parts, one.activations], "needed now"), total(needed_parts, "needed now"))
+        taken = pick(
+            c.pooled,
+            pick(c.of_free, total([one.with_activations, one.pool], "engine will take"), one.engine_limit),
+            peak,
+        )
+        headroom = bytes_left(limit=pick(c.pooled * (1 - c.of_free), one.engine_limit, one.on.limit), used=peak, named="headroom")
+        room = sequences_that_fit(pool=one.pool, bytes_each=one.on.cache(kv_mean), named="sequences that fit")
+        lost = () if isinstance(c.pooled, float) and c.pooled else (Part("fragmentation", fragments),)
+        parts = (Part("weights", one.weights), Part("KV cache", kv_here), *one.fixed, *lost)
+        return Held(one.on, one.weights, one.kv_sequence, one.activations, one.pool, room, kv_here, needed, taken, peak, one.on.limit,
+                    headroom, parts)  # fmt: skip
+
+    cards = [filled(one) for one in ready]
+    at = tightest(cards)
 
     host_weights = total(goes, "weights in host memory") if goes else 0.0
     kv_there = held_there(amount=kv_all, elsewhere=away, named="KV cache in host memory")
@@ -278,14 +322,49 @@ def fit(plan: Plan, c: Columns) -> Fit:
     )
     host_needed = total([p.amount for p in host_parts], "needed in host memory") if host_parts else nothing
     host_limit = fraction_of(whole=c.host_memory, fraction=c.host_budget, named="usable host memory")
-    lost = () if isinstance(c.pooled, float) and c.pooled else (Part("fragmentation", fragments),)
-    parts = (Part("weights", weights), Part("KV cache", kv_here), *fixed, *lost)
+    fixed = tuple(part for part in at.parts if part.name not in ("weights", "KV cache", "fragmentation"))
     return Fit(
-        weights=weights, kv_sequence=kv_sequence, slots=slots, slot_context=slot_context, kv_needed=kv_here, batch=batch, pool=pool,
-        activations=activations, fixed=fixed, needed=needed, taken=taken, peak=peak, limit=limit, headroom=headroom,
-        host_layers=away, host_experts=experts_away, gpu_layers=gpu_layers, experts_on_cpu=on_cpu,
-        host_needed=host_needed, host_limit=host_limit, host_parts=host_parts, parts=parts, batch_cap=room,
+        weights=at.weights, kv_sequence=at.kv_sequence, slots=slots, slot_context=slot_context, kv_needed=at.kv_needed, batch=batch,
+        pool=at.pool, activations=at.activations, fixed=fixed, needed=at.needed, taken=at.taken, peak=at.peak, limit=at.limit,
+        headroom=at.headroom, host_layers=away, host_experts=experts_away, gpu_layers=gpu_layers, experts_on_cpu=on_cpu,
+        host_needed=host_needed, host_limit=host_limit, host_parts=host_parts, parts=at.parts, batch_cap=at.batch_cap,
+        cards=tuple(cards) if c.cards else (),
     )  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Started:
+    """A device before any sequence."""
+
+    on: Slice
+    weights: Any
+    activations: Any
+    fixed: tuple[Part, ...]
+    engine_limit: Any
+    with_activations: Any
+    pool: Any
+    kv_sequence: Any
+
+
+def tightest(cards: Sequence[Held]) -> Held:
+    """The device with the least room, element by element for many scenarios; its cache holds as many sequences as the fewest."""
+    if len(cards) == 1:
+        return cards[0]
+    rooms = np.broadcast_arrays(*(np.asarray(value(card.headroom), dtype=float) for card in cards))
+    fewest = np.broadcast_arrays(*(np.asarray(value(card.batch_cap), dtype=float) for card in cards))
+    if rooms[0].ndim == 0:
+        caps = [card.batch_cap for card in cards]
+        cap = caps[int(np.argmin(np.array(fewest)))]
+        return replace(cards[int(np.argmin(np.array(rooms)))], batch_cap=cap)
+    place = np.argmin(np.array(rooms), axis=0)
+
+    def picked(amounts: Sequence[Any]) -> Any:
+        return np.choose(place, np.broadcast_arrays(*(np.asarray(value(a), dtype=float) for a in amounts), place)[:-1])
+
+    names = [f.name for f in fields(Held) if f.name not in ("on", "parts", "batch_cap")]
+    parts = tuple(Part(part.name, picked([card.parts[n].amount for card in cards]), part.when) for n, part in enumerate(cards[0].parts))
+    return Held(on=cards[0].on, parts=parts, batch_cap=np.min(np.array(fewest), axis=0),
+                **{name: picked([getattr(card, name) for card in cards]) for name in names})  # fmt: skip
 
 
 def _whole_prompt(c: Columns) -> Any:
@@ -341,31 +420,3 @@ def _offload(plan: Plan, c: Columns, kv: Any, overhead: Any) -> tuple[Any, Any]:
     automatic = np.where(possible & (after * on_stage > room), np.minimum(stage_layers * stages, layers), layers)
     gpu_layers = np.where(np.isnan(given_layers), automatic, np.minimum(given_layers, layers))
     return _scalar(gpu_layers), _scalar(on_cpu)
-
-
-def memories(found: Fit, c: Columns, name: str) -> tuple[Memory, Memory | None]:
-    """The two bills for one scenario: the fullest device, and the host where something lies there."""
-    count = int(value(c.count))
-    device = Memory(
-        place="device",
-        name=f"{name} (each of {count})" if count > 1 else name,
-        parts=found.parts,
-        limit=found.limit,
-        needed=found.needed,
-        taken=found.taken,
-        peak=found.peak,
-        headroom=found.headroom,
-    )
-    if not found.host_parts:
-        return device, None
-    host = Memory(
-        place="host",
-        name="host memory",
-        parts=found.host_parts,
-        limit=found.host_limit,
-        needed=found.host_needed,
-        taken=found.host_needed,
-        peak=found.host_needed,
-        headroom=bytes_left(limit=found.host_limit, used=found.host_needed, named="host headroom"),
-    )
-    return device, host

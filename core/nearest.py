@@ -130,9 +130,8 @@ def _cards(scenario: Scenario) -> Iterator[Nearest | None]:
         if scenario.system.count < count <= most:
             more = count - scenario.system.count
             knobs = {"count": count, "profile": None, "instance": None, "tp": None, "pp": None, "dp": None, "ep": None}
-            yield _tried(
-                scenario, knobs, f"Add {'one' if more == 1 else more} {device.name}, {count} in all", whole=True
-            )
+            of_it = f"{count} of it" if scenario.system.others else f"{count} in all"
+            yield _tried(scenario, knobs, f"Add {'one' if more == 1 else more} {device.name}, {of_it}", whole=True)
 
 
 def _memory(scenario: Scenario) -> Iterator[Nearest | None]:
@@ -151,9 +150,7 @@ def _memory(scenario: Scenario) -> Iterator[Nearest | None]:
 def _automatic(scenario: Scenario) -> Iterator[Nearest | None]:
     deploy = scenario.deployment
     if deploy.gpu_layers is not None or deploy.experts_on_cpu is not None:
-        yield _tried(
-            scenario, {"gpu_layers": None, "experts_on_cpu": None}, "Leave it to the runtime what stays in host memory"
-        )
+        yield _tried(scenario, {"gpu_layers": None, "experts_on_cpu": None}, "Leave it to the runtime what stays in host memory")
     if deploy.memory_fraction is not None:
         yield _tried(scenario, {"memory_fraction": None}, "Leave the memory fraction to the runtime")
 
@@ -189,11 +186,10 @@ def _larger_device(scenario: Scenario) -> Iterator[Nearest | None]:
         and (d.memory_gb or 0) > (own.memory_gb or 0)
         and (d.launch_year or 0) >= (own.launch_year or 0) - 2
     ]
-    listed.sort(
-        key=lambda d: (d.memory_gb or 0, d.cloud_usd_per_h is None and d.price_usd is None, -(d.launch_year or 0))
-    )
+    listed.sort(key=lambda d: (d.memory_gb or 0, d.cloud_usd_per_h is None and d.price_usd is None, -(d.launch_year or 0)))
     for device in listed[:24]:
-        knobs = {"device": device.name, "profile": None, "instance": None, "device_memory_gib": None, "device_bandwidth_gb_s": None}
+        knobs: dict[str, Any] = {"device": device.name, "profile": None, "instance": None, "device_memory_gib": None,
+                                 "device_bandwidth_gb_s": None, "measured_bandwidth_gb_s": None, "gpu_share_gib": None}  # fmt: skip
         if own.unified or own.kind == "cpu":
             knobs["ram_gb"] = None
         yield _tried(scenario, knobs, f"Take {device.name} ({device.memory_gb:g} GB) instead", whole=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +56,7 @@ from core.formulas.roofline import (
     ridge_point,
     streamed_time,
 )
+from core.formulas.unlike import exchange_time
 from core.machine import Bus, Columns
 from core.memory import Fit, pick, solved
 from core.plan import BlockShare, Plan
@@ -75,9 +77,10 @@ class Work:
     prompts: Any = 0.0  # sequences whose prompts go through these chunks
     batch: Any = 0.0
     context: Any = 0.0
+    flights: Any = 1.0  # micro-batches that take turns on pipeline stages
 
 
-class _Times:
+class Times:
     """Builds one step's operations."""
 
     def __init__(self, plan: Plan, c: Columns, fit: Fit, work: Work) -> None:
@@ -294,18 +297,30 @@ class _Times:
             self.ops.append(self.op("context exchange", b, b.count, 0.0, 0.0, 0.0, 0.0, time, "interconnect", moved))
 
     def overheads(self) -> None:
-        c, g, work = self.c, self.c.gpu, self.work
+        g = self.c.gpu
+        self.fixed([self.of_layers(g.layer_overhead, g.moe_layer_overhead)])
+        self.between_stages()
+        self.to_host()
+
+    def of_layers(self, each: Any, each_mixture: Any) -> tuple[Any, Any]:
+        """Fixed costs of the layers, and of the mixtures among them."""
         moe = sum(b.count for b in self.plan.blocks if b.block.mlp.kind == "moe")
-        parts = [
-            fixed_time(each=c.step_overhead, times=1.0, named="step"),
-            fixed_time(each=g.layer_overhead, times=c.layers, named="layers"),
-        ]
+        layers = fixed_time(each=each, times=self.c.layers, named="layers")
+        return layers, fixed_time(each=each_mixture, times=self.constant("mixture layers", moe), named="mixture layers") if moe else None
+
+    def fixed(self, layers: Sequence[tuple[Any, Any]]) -> None:
+        """Fixed costs of the step, its sequences, and its layers as `of_layers` has them (of each kind of device)."""
+        c = self.c
+        parts = [fixed_time(each=c.step_overhead, times=1.0, named="step"), *(dense for dense, _ in layers)]
         if self.decode:
-            parts.append(fixed_time(each=c.sequence_overhead, times=work.batch, named="sequences"))
-        if moe:
-            parts.append(fixed_time(each=g.moe_layer_overhead, times=self.constant("mixture layers", moe), named="mixture layers"))
+            parts.append(fixed_time(each=c.sequence_overhead, times=self.work.batch, named="sequences"))
+        parts += [mixtures for _, mixtures in layers if mixtures is not None]
         time = total(parts, "fixed costs")
         self.ops.append(self.op("fixed costs", None, 0.0, 0.0, 0.0, 0.0, 0.0, time, "overhead"))
+
+    def between_stages(self) -> None:
+        """Handing activations from each pipeline stage to the next."""
+        c = self.c
         if _any(np.asarray(value(c.pp)) > 1):
             bus = bus_of(c, c.pp)
             message = activation_bytes(tokens=self.tokens, width=c.hidden, element_size=c.act_size)
@@ -313,8 +328,27 @@ class _Times:
             moved = sent(message=message, factor=1.0, times=self.constant("hops", _scalar(np.asarray(value(c.pp)) - 1.0)))
             self.ops.append(self.op("stage hand-over", None, 0.0, 0.0, 0.0, 0.0, 0.0, hop, "interconnect", moved))
 
-    def step(self, name: str) -> Step:
+    def to_host(self) -> None:
+        """Inputs and results over a link to the host that is no slot: hidden states where the table lies in host memory, and logits
+        where the engine samples there; else tokens alone."""
+        c, token = self.c, self.constant("bytes of a token's number", 4.0, "B")
+        one = self.constant("one number a token", 1.0)
+        if c.cable_in is not None:
+            message = activation_bytes(tokens=self.tokens, width=pick(c.host_embedding, c.hidden, one), element_size=token)
+            time = exchange_time(message=message, rate=c.cable_in.rate, latency=c.cable_in.latency, named="inputs from the host")
+            self.ops.append(self.op("inputs over the host link", None, 0.0, 0.0, 0.0, 0.0, 0.0, time, "pcie", message))
+        if c.cable_out is not None:
+            message = activation_bytes(tokens=self.sampled(), width=pick(c.buffered, c.vocab, one), element_size=token)
+            time = exchange_time(message=message, rate=c.cable_out.rate, latency=c.cable_out.latency, named="results to the host")
+            self.ops.append(self.op("results over the host link", None, 0.0, 0.0, 0.0, 0.0, 0.0, time, "pcie", message))
+
+    def sampled(self) -> Any:
+        """Tokens that are turned into logits: of a prompt only the last."""
         w = self.work
+        return sampled_tokens(batch=w.batch, prompts=w.prompts, chunks=w.chunks)
+
+    def layers(self) -> None:
+        """Everything within the layers."""
         for b in self.plan.blocks:
             if _any(value(b.attention_bytes)):
                 self.linear("attention projections", b, b.attention_elements, b.attention_bytes)
@@ -332,9 +366,14 @@ class _Times:
                 self.linear("experts", b, b.expert_elements, b.expert_bytes, experts=True)
             self.elementwise(b)
             self.communication(b)
-        # Only the last token of a prompt is turned into logits.
-        sampled = sampled_tokens(batch=w.batch, prompts=w.prompts, chunks=w.chunks)
-        self.linear("output head", None, self.plan.head_elements, self.plan.head_bytes, tokens=sampled)
+
+    def head(self) -> None:
+        """From hidden states to logits."""
+        self.linear("output head", None, self.plan.head_elements, self.plan.head_bytes, tokens=self.sampled())
+
+    def step(self, name: str) -> Step:
+        self.layers()
+        self.head()
         self.overheads()
         return Step(name, tuple(self.ops), total([op.time for op in self.ops], name))
 
@@ -367,11 +406,6 @@ def bus_of(c: Columns, ranks: Any) -> dict[str, Any]:
             size *= 2
         found = {name: getattr(c.buses[size], name) for name in names}
     return {"bus": found["bandwidth"], "latency": found["latency"], "half": found["half"], "exponent": found["exponent"]}
-
-
-def step_time(plan: Plan, c: Columns, fit: Fit, work: Work, name: str) -> Step:
-    """One step's operations and their total time, s. Formula inputs stay cited where `c` is."""
-    return _Times(plan, c, fit, work).step(name)
 
 
 def phase(step: Step, c: Columns) -> Phase:

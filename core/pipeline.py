@@ -12,7 +12,7 @@ from core.ir import ModelIR
 from core.machine import Columns
 from core.memory import Fit, fit, solved
 from core.plan import Plan, make_plan
-from core.quantity import value
+from core.quantity import total, value
 from core.scenario import Arrival
 from core.serving import Served, _load, serve, solve_batch
 
@@ -41,6 +41,15 @@ def in_flight(c: Columns, arrival: Arrival, batch: Any) -> Columns:
     return Columns(**{**vars(c), "users": cited})
 
 
+def _over_all(c: Columns, found: Fit) -> Any:
+    """Memory taken over all devices."""
+    if not found.cards:
+        return over_devices(each=found.taken, devices=c.count, named="memory over all devices")
+    each = [over_devices(each=held.taken, devices=card.devices, named=f"memory over all {card.name}")
+            for card, held in zip(c.cards, found.cards, strict=True)]  # fmt: skip
+    return total(each, "memory over all devices")
+
+
 def metrics_from(c: Columns, found: Fit, served: Served, arrival: Arrival) -> dict[str, Any]:
     """What users and owners see, in base units: s, tok/s, bytes, W, J."""
     devices = c.count
@@ -54,7 +63,7 @@ def metrics_from(c: Columns, found: Fit, served: Served, arrival: Arrival) -> di
         "output_rate": served.output_rate,
         "total_rate": served.total_rate,
         "batch": served.batch,
-        "memory_peak": over_devices(each=found.taken, devices=devices, named="memory over all devices"),
+        "memory_peak": _over_all(c, found),
         "power": power,
         "energy_per_token": energy_per_token(power=power, rate=served.output_rate, named="energy per token"),
     }

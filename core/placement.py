@@ -8,146 +8,29 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from core import stages
-from core.answer import Feasibility, Reason
+from core.answer import Part, Reason
 from core.columns import columns, plain
 from core.errors import ScenarioError
 from core.ir import Block, ModelIR
 from core.machine import Columns
-from core.memory import Fit, cache_of_sequence, memories
+from core.memory import Fit, cache_of_sequence
+from core.memory_bills import memories
 from core.pipeline import in_flight, one_pass
+from core.placement_records import CACHE, WEIGHTS, Bytes, Host, Placement, Rank, Shard, Span
 from core.plan import NODE, Plan
 from core.quantity import value
 from core.scenario import Scenario
 from core.setting import Setting, settle
+from core.slices import layers_of_stages
 from core.units import show
 from core.verdict import feasible
 from core.weights import stored_tensors
 
-# Parts of a rank, in the order in which bars stack them. The first eight are weights.
-WEIGHTS = {
-    "attention": "attention",
-    "mlp": "feed-forward",
-    "experts": "experts",
-    "shared_experts": "shared experts",
-    "router": "router",
-    "norm": "norms",
-    "embedding": "embedding table",
-    "head": "output head",
-}
-CACHE = "KV cache"
-
-Bytes = Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """The piece from `low` to before `high` of `whole`; held by so many ranks alike (`copies`)."""
-
-    low: int
-    high: int
-    whole: int
-    copies: int = 1
-
-    @property
-    def piece(self) -> str:
-        """The piece without its whole: "16–31", "all 64"."""
-        if self.high - self.low >= self.whole:
-            return f"all {self.whole:,}"
-        return f"{self.low:,}" if self.high - self.low == 1 else f"{self.low:,}–{self.high - 1:,}"
-
-    def __str__(self) -> str:
-        return self.piece if self.high - self.low >= self.whole else f"{self.piece} of {self.whole:,}"
-
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """What one rank holds of each of these layers, which are of one kind. None where such layers have no such thing."""
-
-    block: str
-    layers: tuple[int, ...]
-    heads: Span | None
-    kv_heads: Span | None  # with copies > 1 as many ranks hold the same heads
-    latent: bool  # MLA's latent cache, whole on every tensor rank
-    columns: Span | None  # inner width of the feed-forward part, or of the shared experts
-    experts: Span | None
-    expert_columns: Span | None  # inner width of each expert
-
-
-@dataclass(frozen=True, slots=True)
-class Rank:
-    """One device with what lies on it, in bytes by part. `stage`, `tensor`, `context` and `replica` count from 0."""
-
-    device: int
-    node: int
-    replica: int
-    stage: int
-    context: int
-    tensor: int
-    layers: tuple[int, ...]
-    shards: tuple[Shard, ...]
-    embedding: Span | None  # rows of the vocabulary
-    head: Span | None
-    parts: Bytes  # weights by group, cache, buffers; without what an engine sets aside
-    limit: float
-
-    @property
-    def held(self) -> float:
-        """Bytes at the peak."""
-        return sum(self.parts.values())
-
-    @property
-    def weights(self) -> float:
-        return sum(self.parts.get(name, 0.0) for name in WEIGHTS.values())
-
-    @property
-    def room(self) -> float:
-        """Bytes left below the limit; negative where it is short."""
-        return self.limit - self.held
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """What lies in host memory: whole layers, and the experts of further layers. Bytes by part."""
-
-    layers: tuple[int, ...]
-    experts_of: tuple[int, ...]
-    parts: Bytes
-    limit: float
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """A split laid out. `copies` are bytes by part that are held more than once, over all ranks and the host, beyond the first."""
-
-    scenario: Scenario
-    ir: ModelIR
-    device: str
-    link: str
-    degrees: Mapping[str, int]  # tp, mlp_tp, pp, dp, ep, cp
-    ranks: tuple[Rank, ...]
-    idle: int  # devices that the split leaves unused
-    nodes: int
-    host: Host | None
-    copies: Bytes
-    limit: float  # of one device: what programs, or the engine's share of it, may take
-    memory: float  # of one device, as programs see it
-    taken: float  # what the engine claims on each at start, where it claims more than it needs; else 0
-    feasibility: Feasibility
-    reasons: tuple[Reason, ...]
-    notes: tuple[str, ...]
-
-    @property
-    def fullest(self) -> Rank:
-        return max(self.ranks, key=lambda rank: rank.held)
-
-    @property
-    def fits(self) -> bool:
-        """Whether every rank holds its part, host memory aside."""
-        return self.feasibility == "in_vram"
+__all__ = ["CACHE", "WEIGHTS", "Placement", "Rank", "Shard", "Span", "placement"]
 
 
 @functools.lru_cache(maxsize=256)
@@ -170,8 +53,13 @@ def placement(scenario: Scenario, mlp_tp: int | None = None) -> Placement:
     c = in_flight(c, arrival, float(value(served.batch)))
     device, host = memories(found, c, setting.device.name)
     feasibility, reasons = feasible(setting, c, found, device, host)
-    limit = float(found.peak + found.headroom)
-    ranks, lies_there, total = _laid_out(setting, c, plan, found, d, limit)
+    claimed = bool(c.pooled)
+    kinds = [
+        _OnStage(card.name, float(held.peak + held.headroom), card.stages, held.parts, float(held.taken) if claimed else 0.0)
+        for card, held in zip(c.cards, found.cards, strict=True)
+    ] or [_OnStage("", float(found.peak + found.headroom), d["pp"], found.parts, float(found.taken) if claimed else 0.0)]
+    limit = min(kind.limit for kind in kinds)
+    ranks, lies_there, total = _laid_out(setting, c, plan, found, d, kinds)
     result = Placement(
         scenario=scenario, ir=setting.ir, device=setting.device.name, link=c.link_name, degrees=d, ranks=ranks,
         idle=int(c.count) - len(ranks), nodes=1 + ranks[-1].node, host=lies_there, copies=_copies(ranks, lies_there, total),
@@ -183,7 +71,8 @@ def placement(scenario: Scenario, mlp_tp: int | None = None) -> Placement:
         spare = result.fullest.parts.get(CACHE, 0.0) * (1 - 1 / max(float(found.batch), 1.0))
         short = max(0.0, short - spare)
     if short > 1e-9 * limit and feasibility == "in_vram":
-        text = f"Stage {result.fullest.stage + 1} holds more than the mean stage and is {show(short, 'B')} short on {setting.device.name}."
+        where = result.fullest.name or setting.device.name
+        text = f"Stage {result.fullest.stage + 1} holds more than the mean stage and is {show(short, 'B')} short on {where}."
         result = replace(result, feasibility="insufficient_memory", reasons=(Reason("stage_short", text),))
     return replace(result, notes=tuple(_notes(result, found)))
 
@@ -240,8 +129,23 @@ def _cache_of_layers(c: Columns, plan: Plan, found: Fit) -> dict[int, float]:
     return each
 
 
+@dataclass(frozen=True, slots=True)
+class _OnStage:
+    """What the stages on one kind of device share: its name (empty where all are alike), limit, how many, bill, what is claimed."""
+
+    name: str
+    limit: float
+    stages: int
+    bill: tuple[Part, ...]
+    taken: float
+
+    @property
+    def fixed(self) -> tuple[Part, ...]:
+        return tuple(part for part in self.bill if part.name not in ("weights", CACHE, "fragmentation"))
+
+
 def _laid_out(
-    setting: Setting, c: Columns, plan: Plan, found: Fit, d: Mapping[str, int], limit: float
+    setting: Setting, c: Columns, plan: Plan, found: Fit, d: Mapping[str, int], kinds: list[_OnStage]
 ) -> tuple[tuple[Rank, ...], Host | None, Bytes]:
     """All ranks, what lies in host memory, and the bytes of one copy of everything."""
     ir, sizes = setting.ir, _by_layer(setting)
@@ -262,7 +166,11 @@ def _laid_out(
         return sum(_cut(g, shard, size, None, plan, d) for (g, shard), size in sizes[None].items() if g == group)
 
     kept = {layer: of_layer(layer, ("experts",) if layer in bare else ()) for layer in range(len(away), ir.layers)}
-    counts = _dealt(setting, [sum(parts.values()) for parts in kept.values()], d["pp"], uneven=bool(bare))
+    each = [kind for kind in kinds for _ in range(kind.stages)]
+    counts = layers_of_stages(plan, c, found.gpu_layers, found.experts_on_cpu) or _dealt(
+        setting, [sum(parts.values()) for parts in kept.values()], d["pp"], uneven=bool(bare)
+    )
+    filled = [stage for stage, count in enumerate(counts) if count] or [0]
     tied = "head" not in {group for group, _ in sizes[None]}
     head = "embedding" if tied else "head"
     on_host: dict[str, float] = defaultdict(float)
@@ -276,12 +184,12 @@ def _laid_out(
             for name, size in kept[layer].items():
                 parts[name] += size
             parts[CACHE] += cache[layer]
-        if stage == 0 and not c.host_embedding and not (tied and d["pp"] == 1):
+        if stage == _first(c, filled) and not c.host_embedding and not (tied and d["pp"] == 1):
             parts[WEIGHTS["embedding"]] += outside("embedding")
-        if stage == d["pp"] - 1 and int(found.gpu_layers) > 0:
+        if stage == _last(c, filled, d["pp"]) and int(found.gpu_layers) > 0:
             parts[WEIGHTS["head"]] += outside(head)
             parts[WEIGHTS["norm"]] += outside("norm")
-        for part in found.fixed:
+        for part in each[stage].fixed:
             parts[part.name] += float(value(part.amount))
         pieces = sum(size for name, size in parts.items() if name in WEIGHTS.values() or (name == CACHE and not c.pooled))
         if not c.pooled:
@@ -304,9 +212,20 @@ def _laid_out(
     for layer_sizes in sizes.values():
         for (group, _), size in layer_sizes.items():
             one[WEIGHTS[group]] += size
-    ranks = _numbered(setting, plan, blocks, held, d, limit, tied=tied, on_host=bool(c.host_embedding))
+    ends = _first(c, filled) if not c.host_embedding else -1, _last(c, filled, d["pp"])
+    ranks = _numbered(setting, plan, blocks, held, d, each, ends)
     host = Host(away, bare, lies_there, float(value(found.host_limit))) if lies_there else None
     return ranks, host, one
+
+
+def _first(c: Columns, filled: Sequence[int]) -> int:
+    """The stage that holds the embedding table."""
+    return filled[0] if c.cards else 0
+
+
+def _last(c: Columns, filled: Sequence[int], stages: int) -> int:
+    """The stage that holds the output head."""
+    return filled[-1] if c.cards else stages - 1
 
 
 def _ordered(parts: Mapping[str, float]) -> list[str]:
@@ -327,9 +246,12 @@ def _dealt(setting: Setting, weights: list[float], pp: int, *, uneven: bool) -> 
 
 def _numbered(
     setting: Setting, plan: Plan, blocks: Mapping[int, Block], held: list[tuple[tuple[int, ...], dict[str, float]]],
-    d: Mapping[str, int], limit: float, *, tied: bool, on_host: bool,
+    d: Mapping[str, int], kinds: Sequence[_OnStage], ends: tuple[int, int],
 ) -> tuple[Rank, ...]:  # fmt: skip
-    """Ranks in the engines' order: replicas outside, then stages, then context, then tensor ranks, which so share a node."""
+    """Ranks in the engines' order: replicas outside, then stages, then context, then tensor ranks, which so share a node.
+
+    `ends`: the stages with the embedding table (-1: it lies in host memory) and the output head.
+    """
     ir = setting.ir
     rows = next((t.shape[0] for t in ir.tensors if t.group == "embedding" and t.shard == "vocab"), ir.vocab)
     node = setting.scenario.system.devices_per_node or (72 if "nvl72" in (setting.scenario.system.profile or "") else NODE)
@@ -339,7 +261,7 @@ def _numbered(
             for context in range(d["cp"]):
                 for tensor in range(d["tp"]):
                     vocabulary = _piece(rows, d["tp"], tensor)
-                    first, last = stage == 0 and not on_host, stage == d["pp"] - 1
+                    first, last = stage == ends[0], stage == ends[1]
                     ranks.append(
                         Rank(
                             device=len(ranks),
@@ -353,7 +275,9 @@ def _numbered(
                             embedding=vocabulary if first else None,
                             head=vocabulary if last and layers else None,
                             parts=parts,
-                            limit=limit,
+                            limit=kinds[stage].limit,
+                            name=kinds[stage].name,
+                            taken=kinds[stage].taken,
                         )
                     )
     return tuple(ranks)
@@ -417,7 +341,7 @@ def _notes(found: Placement, fit: Fit) -> list[str]:
             f"Attention is cut over {d['tp']} ranks and the feed-forward part over {d['mlp_tp']}. The memory of that split is laid out "
             "here, with buffers as of attention's split; the speed estimate does not know it and counts replicas of the whole."
         )
-    difference = found.fullest.held - float(value(fit.peak))
+    difference = found.fullest.held - float(value(fit.peak)) if not found.unlike else 0.0
     if abs(difference) > 0.005 * found.limit:
         own = " and a layer more on the first stage" if d["pp"] > 1 else ""
         notes.append(

@@ -8,7 +8,7 @@ from typing import Any
 from core.catalog.hardware import device
 from core.placement import CACHE, WEIGHTS, Placement, Rank, Shard, Span
 from core.units import GIB, show
-from core.words import device_name, model_name
+from core.words import device_name, machine_name, model_name
 
 # What a bar tells apart; the table has every part.
 BARS = {
@@ -51,6 +51,8 @@ class Stage:
 
 
 def _named(found: Placement, rank: Rank) -> str:
+    if rank.name:
+        return f"{rank.device}: {device_name(rank.name)}"
     return f"{'CPU' if device(found.device).kind == 'cpu' else 'GPU'} {rank.device}"
 
 
@@ -62,6 +64,12 @@ def sentence(found: Placement) -> str:
     """The placement in one sentence."""
     rank, count = found.fullest, len(found.ranks)
     what = f"{model_name(found.ir.id)} on {'one' if count == 1 else count} {device_name(found.device)}"
+    if found.unlike:
+        what = f"{model_name(found.ir.id)} on {machine_name(found.scenario)}"
+        tight = f"the tightest, {device_name(rank.name)},"
+        if rank.room < 0:
+            return f"{what}: {tight} needs {show(rank.held, 'B')}, {show(-rank.room, 'B')} more than it may take."
+        return f"{what}: {tight} holds {show(rank.held, 'B')} of {show(rank.limit, 'B')}."
     if rank.room < 0:
         return f"{what}: the fullest rank needs {show(rank.held, 'B')}, {show(-rank.room, 'B')} more than it may take."
     each = "it holds" if count == 1 else "each holds" if len({r.held for r in found.ranks}) == 1 else "the fullest holds"
@@ -106,7 +114,7 @@ def bar_rows(found: Placement) -> list[Row]:
         for part, size in rank.parts.items():
             bar = BARS.get(part, BUFFERS)
             sums[bar] = sums.get(bar, 0.0) + size
-        sums[SET_ASIDE] = max(0.0, found.taken - rank.held)
+        sums[SET_ASIDE] = max(0.0, rank.taken - rank.held)
         at = 0.0
         for bar in BAR_NAMES:
             size = sums.get(bar, 0.0) / GIB
@@ -126,7 +134,15 @@ def _drawn(found: Placement) -> list[tuple[str, Rank]]:
 
 def bar_scale(found: Placement) -> float:
     """GiB at which the axis of the bars ends."""
-    return 1.06 * max(found.fullest.held, found.memory, found.taken) / GIB
+    held, limits = max(rank.held for rank in found.ranks), max(rank.limit for rank in found.ranks)
+    return 1.06 * max(held, found.memory, found.taken, limits) / GIB
+
+
+def limit_rows(found: Placement) -> list[Row]:
+    """Each bar's own limit in GiB, where devices are not alike; none where one line stands for all."""
+    if not found.unlike:
+        return []
+    return [{"rank": name, "limit": rank.limit / GIB, "text": f"limit {show(rank.limit, 'B')}"} for name, rank in _drawn(found)]
 
 
 def in_gib(size: float) -> float:

@@ -60,7 +60,7 @@ def degrees(setting: Setting) -> dict[str, tuple[str, int]]:
     Raises ScenarioError naming the rule that a given split breaks.
     """
     s, ir, runtime = setting.scenario, setting.ir, setting.runtime
-    d, count = s.deployment, s.system.count
+    d, count = s.deployment, s.system.devices
     given = {k: getattr(d, k) for k in ("tp", "pp", "dp", "ep", "cp")}
     for name, degree in given.items():
         if degree and degree > 1 and runtime.device_split == "layer" and name not in ("tp", "pp"):
@@ -104,10 +104,12 @@ def degrees(setting: Setting) -> dict[str, tuple[str, int]]:
 
 def _stages(setting: Setting, most: int, tp: int) -> int:
     """Pipeline stages, a divisor of `most`, that give the weights three quarters of each device; all of them where none does."""
-    device = setting.device
-    if device.memory_gb is None and setting.scenario.system.device_memory_gib is None:
+    own = (setting.device, setting.scenario.system.device_memory_gib)
+    sizes = [given or device.memory_usable_gib or device.memory_gb for device, given in
+             (own, *((further.device, further.cards.memory_gib) for further in setting.others))]  # fmt: skip
+    if None in sizes:
         return min(most, setting.ir.layers)
-    memory = (setting.scenario.system.device_memory_gib or device.memory_usable_gib or device.memory_gb or 0.0) * GIB
+    memory = min(size or 0.0 for size in sizes) * GIB
     weights = weight_table(setting.ir, setting.quant.id).bytes
     divisors = [n for n in range(1, most + 1) if most % n == 0 and n <= setting.ir.layers]
     return next((n for n in divisors if weights / (tp * n) <= 0.75 * memory), divisors[-1])

@@ -69,7 +69,8 @@ def response(answer: Estimate) -> dict[str, Any]:
         "recommended_configs": [],
         "explanations": [answer_sentence(answer), *(reason.text for reason in answer.reasons)],
         "warnings": [{"code": reason.code, "text": reason.text} for reason in answer.warnings],
-        "memory": {"device": _memory(answer.device), "host": _memory(answer.host)},
+        "memory": {"device": _memory(answer.device), "cards": [_memory(card) for card in answer.cards], "host": _memory(answer.host)},
+        "loading_s": None if answer.loading is None else plain(answer.loading),
         "limits": {
             "max_batch": _whole(answer.limits["max_batch"]),
             "max_context_tokens": _whole(answer.limits["max_context"]),

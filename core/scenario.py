@@ -10,8 +10,9 @@ import json
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlencode
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from core.cards import Cards, checked_shares, flat, read_cards, read_shares
 from core.errors import ScenarioError
 
 Arrival = Literal["closed", "open", "static", "saturated"]
@@ -25,21 +26,43 @@ class _Part(BaseModel):
 
 
 class System(_Part):
-    """Devices × count + link + host. `device` is a catalog name; a CPU as device means a run without GPU."""
+    """Devices × count, further cards beside them, links, host. `device` is a catalog name; a CPU means a run without GPU."""
 
     device: str
     count: int = Field(1, ge=1, le=4096)
+    others: tuple[Cards, ...] = Field((), max_length=16)  # cards of other kinds in the same box, in the engine's order
     link: str | None = None  # between devices; None: the device's own interconnect
+    host_link: str | None = None  # from the host to each device where that is no slot of its own: an eGPU's cable, a riser
     devices_per_node: int | None = Field(None, ge=1, le=576)
     cpu: str | None = None
+    sockets: int | None = Field(None, ge=1, le=8)  # CPUs on the board, each with its own memory; None: one memory
     ram_gb: float | None = Field(None, gt=0, le=100_000)
-    ram_bandwidth_gb_s: float | None = Field(None, gt=0, le=100_000)
+    ram_bandwidth_gb_s: float | None = Field(None, gt=0, le=100_000)  # nominal, all channels of all sockets
+    measured_ram_bandwidth_gb_s: float | None = Field(None, gt=0, le=100_000)  # what a benchmark read; goes before the nominal one
+    gpu_share_gib: float | None = Field(None, gt=0, le=100_000)  # of RAM, what a GPU without memory of its own may take
     pcie_gb_s: float | None = Field(None, gt=0, le=10_000)  # host to one device, one direction
     device_memory_gib: float | None = Field(None, gt=0, le=10_000)  # what the user knows better than the catalog
     device_bandwidth_gb_s: float | None = Field(None, gt=0, le=100_000)
     device_power_w: float | None = Field(None, gt=0, le=100_000)  # a limit set on each device
+    measured_bandwidth_gb_s: float | None = Field(None, gt=0, le=100_000)  # of a device, what a benchmark read
     profile: str | None = None  # the shipped profile it was made from
     instance: str | None = None  # the cloud instance it is, whose price and RAM count where nothing else is said
+
+    @field_validator("others", mode="before")
+    @classmethod
+    def _read_others(cls, given: Any) -> Any:
+        return read_cards(given) if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _share_of_ram(self) -> System:
+        if self.gpu_share_gib is not None and self.ram_gb is not None and self.gpu_share_gib > self.ram_gb:
+            raise ValueError(f"the GPU's share, gpu_share_gib {self.gpu_share_gib:g}, must not exceed ram_gb {self.ram_gb:g}")
+        return self
+
+    @property
+    def devices(self) -> int:
+        """All devices, of every kind."""
+        return self.count + sum(cards.count for cards in self.others)
 
 
 class Deployment(_Part):
@@ -53,7 +76,10 @@ class Deployment(_Part):
     ep: int | None = Field(None, ge=1, le=4096)  # expert parallel
     cp: int | None = Field(None, ge=1, le=4096)  # context parallel
     sp: bool = False  # sequence parallel norms: all-reduce becomes reduce-scatter and all-gather
-    split: Literal["layer", "tensor"] | None = None
+    split: Literal["layer", "tensor", "none"] | None = None  # "none": one card alone, see main_gpu
+    tensor_split: tuple[float, ...] = ()  # shares of the cards in layers, in their order; of a server's pipeline stages too
+    main_gpu: int | None = Field(None, ge=0, le=4095)  # the card that split "none" takes, from 0
+    numa: Literal["distribute", "isolate", "numactl"] | None = None  # how the engine places threads and pages on several sockets
     gpu_layers: int | None = Field(None, ge=0, le=10_000)
     experts_on_cpu: int | None = Field(None, ge=0, le=10_000)  # layers whose experts stay in host memory (--n-cpu-moe)
     flash_attention: bool = True
@@ -66,6 +92,16 @@ class Deployment(_Part):
     mla_cache: MlaCache | None = None  # what an MLA layer keeps of a token; None: as the runtime does
     threads: int | None = Field(None, ge=1, le=4096)
     held_steps: float | None = Field(None, ge=0, le=10_000)  # decode steps for which a new request is held back, on average
+
+    @field_validator("tensor_split", mode="before")
+    @classmethod
+    def _read_shares(cls, given: Any) -> Any:
+        return read_shares(given) if isinstance(given, str) else given
+
+    @field_validator("tensor_split")
+    @classmethod
+    def _shares(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
+        return checked_shares(shares)
 
 
 class Workload(_Part):
@@ -142,10 +178,10 @@ class Scenario(_Part):
 
     def to_query(self) -> str:
         """The scenario as a URL query (flat knobs), which `from_query` reads back."""
-        flat: dict[str, Any] = {}
+        knobs: dict[str, Any] = {}
         for key, item in self.to_dict().items():
-            flat.update(item) if isinstance(item, dict) else flat.update({key: item})
-        return urlencode({k: ("1" if v is True else "0" if v is False else v) for k, v in flat.items()})
+            knobs.update(item) if isinstance(item, dict) else knobs.update({key: item})
+        return urlencode({k: ("1" if v is True else "0" if v is False else flat(v)) for k, v in knobs.items()})
 
 
 _PART_MODELS: dict[str, type[_Part]] = {"system": System, "deployment": Deployment, "workload": Workload, "costs": Costs}

@@ -43,10 +43,11 @@ from core.formulas.queueing import (
 )
 from core.machine import Columns
 from core.memory import Fit, _like, context_while_decoding, pick, solved
-from core.phases import Work, step_time
+from core.phases import Work
 from core.plan import Plan
 from core.quantity import total, value
 from core.scenario import Arrival
+from core.steps import step_time
 
 ITERATIONS = 13  # a bracket of 2,000 closes to 0.1 %
 
@@ -127,7 +128,11 @@ def _steps(plan: Plan, c: Columns, fit: Fit, load: _Load, batch: Any) -> _Steps:
         "sequences in a step", _scalar(np.maximum(value(batch) / in_flight, 1.0)), "", "batch ÷ micro-batches in flight", c.tp
     )
     context = context_while_decoding(c)
-    decode = step_time(plan, c, fit, Work(batch=together, context=context), "decode step")
+    flights: Any = 1.0
+    if c.cards:
+        turns = _scalar(np.minimum(in_flight, np.maximum(value(batch), 1.0)))
+        flights = solved("micro-batches that take turns", turns, "", "as many as there are stages and sequences", c.tp)
+    decode = step_time(plan, c, fit, Work(batch=together, context=context, flights=flights), "decode step")
     new = solved("new prompt tokens", load.new, "tok", "prompt less the cached prefix", c.tp, c.prompt, c.cached)
     room = solved("prompt tokens a step can carry", _room(c, value(together)), "tok", "token budget less the decoding batch", c.tp)
     chunks = chunk_count(tokens=new, budget=room, named="steps of a prompt")
@@ -144,7 +149,16 @@ def _steps(plan: Plan, c: Columns, fit: Fit, load: _Load, batch: Any) -> _Steps:
         plan,
         c,
         fit,
-        Work(chunk=chunk, start=start, prompt=new, chunks=chunks, prompts=prompts, batch=beside, context=context),
+        Work(
+            chunk=chunk,
+            start=start,
+            prompt=new,
+            chunks=chunks,
+            prompts=prompts,
+            batch=beside,
+            context=context,
+            flights=pick(c.chunked, flights, 1.0),
+        ),
         "mixed step",
     )
     if c.decode_factor is None:
@@ -174,11 +188,14 @@ def _alone(plan: Plan, c: Columns, fit: Fit, load: _Load, sequences: Any) -> tup
     chunk = solved("prompt tokens in a step", value(tokens) / value(chunks), "tok", "prompts ÷ steps", c.tp)
     start = solved("tokens before the prompt", load.start, "tok", "cached before + cached prefix", c.tp, c.depth, c.cached)
     new = solved("new prompt tokens", load.new, "tok", "prompt less the cached prefix", c.tp, c.prompt, c.cached)
-    step = step_time(
-        plan, c, fit, Work(chunk=chunk, start=start, prompt=new, chunks=chunks, prompts=value(sequences)), "prefill step"
-    )
+    step = step_time(plan, c, fit, Work(chunk=chunk, start=start, prompt=new, chunks=chunks, prompts=value(sequences)), "prefill step")
     step = _corrected(step, c.prefill_factor)
-    return step, pipeline_time(step=step.time, chunks=chunks, stages=c.pp, named="prefill")
+    return step, pipeline_time(step=step.time, chunks=chunks, stages=_stages(c, step), named="prefill")
+
+
+def _stages(c: Columns, step: Step) -> Any:
+    """Pipeline stages that steps follow each other through: those there are, or of unlike ones what the slowest leaves of them."""
+    return c.pp if step.stages is None else step.stages
 
 
 def solve_batch(plan: Plan, c: Columns, fit: Fit, load: _Load, arrival: Arrival) -> tuple[Any, Any]:
@@ -187,7 +204,6 @@ def solve_batch(plan: Plan, c: Columns, fit: Fit, load: _Load, arrival: Arrival)
     The batch that a batch's own steps lead to grows more slowly than the batch, so the crossing is bisected, on a log scale.
     """
     output = value(c.output)
-    stages = value(c.pp)
     if arrival == "static" or (arrival != "open" and not np.any(np.asarray(load.seats) > 1)):
         return load.seats, 0.0 * load.seats
     highest = load.cap if arrival == "open" else load.seats
@@ -197,7 +213,7 @@ def solve_batch(plan: Plan, c: Columns, fit: Fit, load: _Load, arrival: Arrival)
         batch = _scalar(np.exp(middle))
         steps = _steps(plan, c, fit, load, batch)
         decode, mixed, chunks = steps.decode, steps.mixed, steps.chunks
-        extra = _extra(c, steps)
+        extra, stages = _extra(c, steps), value(_stages(c, mixed))
         tpot = time_per_token(decode=decode.time, batch=batch, output=output, chunks=chunks, extra=extra, stages=stages)
         life = answer_life(per_token=tpot, output=output)
         if arrival == "open":
@@ -219,14 +235,15 @@ def solve_batch(plan: Plan, c: Columns, fit: Fit, load: _Load, arrival: Arrival)
 def _service(c: Columns, steps: _Steps, extra: Any) -> Any:
     """What each waiting prompt costs the ones behind it."""
     return shared_service(
-        decode=steps.decode.time, extra=extra, packed=steps.packed, chunks=steps.chunks, stages=c.pp, named="a prompt's share of steps"
-    )
+        decode=steps.decode.time, extra=extra, packed=steps.packed, chunks=steps.chunks, stages=_stages(c, steps.mixed),
+        named="a prompt's share of steps",
+    )  # fmt: skip
 
 
 def serve(plan: Plan, c: Columns, fit: Fit, arrival: Arrival, batch: Any, residual: Any) -> Served:
     """Everything users see, from the batch that `solve_batch` found. Cited where `c` is."""
     load = _load(c, fit, arrival)
-    stages, output = c.pp, c.output
+    output = c.output
     prefill, alone_time = _alone(plan, c, fit, load, load.seats if arrival == "static" else 1.0)
     batch_q = solved("sequences decoding together", batch, "", f"fixed point of the load, residual {np.max(residual):.1e}", c.tp, c.users)
     nothing = _like(0.0, c.step_overhead, "no waiting")
@@ -239,7 +256,7 @@ def serve(plan: Plan, c: Columns, fit: Fit, arrival: Arrival, batch: Any, residu
     else:
         steps = _steps(plan, c, fit, load, batch_q)
         decode, mixed, chunks = steps.decode, steps.mixed, steps.chunks
-        extra = _extra(c, steps)
+        extra, stages = _extra(c, steps), _stages(c, mixed)
         single = np.asarray(load.seats) <= 1
         tpot_shared = time_per_token(
             decode=decode.time, batch=batch_q, output=output, chunks=chunks, extra=extra, stages=stages, named="TPOT"
@@ -250,7 +267,7 @@ def serve(plan: Plan, c: Columns, fit: Fit, arrival: Arrival, batch: Any, residu
         if arrival == "open":
             fullest = _steps(plan, c, fit, load, load.cap)
             full, busy, full_chunks = fullest.decode, fullest.mixed, fullest.chunks
-            full_extra = _extra(c, fullest)
+            full_extra, stages = _extra(c, fullest), _stages(c, busy)
             full_tpot = time_per_token(decode=full.time, batch=load.cap, output=output, chunks=full_chunks, extra=full_extra, stages=stages)
             capacity = closed_rate(
                 users=solved("sequences at the limit", load.cap, "", "memory or the runtime's limit", c.tp),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
+from core.cards import MOST, Cards
 from core.catalog import hardware, models, quants, runtimes
 from core.catalog.hardware import Device
 from core.catalog.quants import KvDtype, QuantScheme
@@ -12,6 +13,14 @@ from core.catalog.runtimes import Runtime
 from core.errors import ScenarioError
 from core.ir import ModelIR
 from core.scenario import Scenario
+
+
+@dataclass(frozen=True, slots=True)
+class Further:
+    """Cards of another kind beside the first, with the catalog's record of it."""
+
+    device: Device
+    cards: Cards
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +38,7 @@ class Setting:
     kv: KvDtype
     notes: tuple[str, ...] = ()
     ran: bool = False  # a run that took place: it held its users, whatever the catalog thinks
+    others: tuple[Further, ...] = ()
 
     @property
     def on_cpu(self) -> bool:
@@ -51,15 +61,18 @@ def settle(scenario: Scenario, *, strict: bool = True) -> Setting:
     `strict` raises ScenarioError where the runtime does not run the quantisation on this device; measured runs are
     taken as they are (`strict=False`), since they did run.
     """
+    notes: list[str] = []
+    scenario = _one_card(scenario, notes)
     ir = models.ir(scenario.model)
     device = hardware.device(scenario.system.device)
     runtime = runtimes.runtime(scenario.runtime).at(scenario.runtime_version, scenario.runtime_date)
     engine = runtime.treated_as or runtime.id
     while (above := runtimes.runtimes()[engine].treated_as) is not None:
         engine = above
-    notes: list[str] = []
+    others = tuple(Further(hardware.device(cards.device), cards) for cards in scenario.system.others)
+    _check_kinds(scenario, device, others)
     try:
-        backend: str = scenario.backend or runtimes.backend_for(runtime, device.vendor, device.kind)
+        backend: str = scenario.backend or _backend(runtime, device, others, notes)
     except ScenarioError:
         if strict:
             raise
@@ -67,13 +80,14 @@ def settle(scenario: Scenario, *, strict: bool = True) -> Setting:
     if backend == "cpu" and device.kind != "cpu":
         name = scenario.system.cpu or (hardware.system(scenario.system.profile).cpu if scenario.system.profile else None)
         if name is not None:
-            device = hardware.device(name, "cpu")  # the engine's CPU build ignores the card
+            device, others = hardware.device(name, "cpu"), ()  # the engine's CPU build ignores the cards
         elif strict:
             raise ScenarioError(f"On the CPU the {device.name} does nothing: name the CPU as the device, or as cpu beside it.")
     if strict:
-        if scenario.backend is not None and scenario.backend in runtime.backends:
-            runtimes.check_backend(backend, device.vendor, device.kind, device.name)
-        _check_device(device, quant_of(scenario), runtime)
+        for one in (device, *(further.device for further in others)):
+            if (scenario.backend is not None and scenario.backend in runtime.backends) or (others and one is not device):
+                runtimes.check_backend(backend, one.vendor, one.kind, one.name)
+            _check_device(one, quant_of(scenario), runtime)
         if (scenario.deployment.experts_on_cpu or 0) > 0 and all(block.mlp.kind != "moe" for block in ir.blocks):
             raise ScenarioError(f"{ir.id} has no experts to keep on the CPU; set gpu_layers instead.")
     quant = _quant(scenario, ir, runtime, backend, device)
@@ -85,7 +99,57 @@ def settle(scenario: Scenario, *, strict: bool = True) -> Setting:
     if cpu_name is None and scenario.system.profile:
         cpu_name = hardware.system(scenario.system.profile).cpu
     cpu = hardware.device(cpu_name) if cpu_name else None
-    return Setting(scenario, ir, device, cpu, runtime, engine, backend, quant, kv, tuple(notes), not strict)
+    return Setting(scenario, ir, device, cpu, runtime, engine, backend, quant, kv, tuple(notes), not strict, others)
+
+
+def _one_card(scenario: Scenario, notes: list[str]) -> Scenario:
+    """The scenario of the one card that a split of "none" takes; any other scenario as it is.
+
+    Raises ScenarioError for a card that is not there.
+    """
+    system, deploy = scenario.system, scenario.deployment
+    at = deploy.main_gpu or 0
+    if at >= system.devices:
+        raise ScenarioError(f"main_gpu {at} is no card of this machine; its cards are numbered 0 to {system.devices - 1}.")
+    if deploy.split != "none" or system.devices == 1:
+        return scenario
+    notes.append(f"One card alone, as the split says: the other {system.devices - 1} do nothing here.")
+    alone: dict[str, object] = {"count": 1, "others": ()}
+    if at >= system.count:
+        cards = next(cards for place, cards in enumerate(system.others)
+                     if at < system.count + sum(other.count for other in system.others[: place + 1]))  # fmt: skip
+        alone |= {"device": cards.device, "host_link": cards.host_link, "device_memory_gib": cards.memory_gib, "profile": None,
+                  "measured_bandwidth_gb_s": None, "device_bandwidth_gb_s": None}  # fmt: skip
+    return scenario.model_copy(update={"system": system.model_copy(update=alone)})
+
+
+def _backend(runtime: Runtime, device: Device, others: tuple[Further, ...], notes: list[str]) -> str:
+    """The backend that suits all devices: the first one's own, else the first of the runtime's that runs on all of them."""
+    own = runtimes.backend_for(runtime, device.vendor, device.kind)
+    if not others:
+        return own
+    devices = [device, *(further.device for further in others)]
+    for backend in dict.fromkeys([own, *runtime.backends]):
+        try:
+            for one in devices:
+                runtimes.check_backend(backend, one.vendor, one.kind, one.name)
+        except ScenarioError:
+            continue
+        if backend != own:
+            notes.append(f"{backend} is the backend of {runtime.name} that runs on all of these devices; a build with several is faster.")
+        return backend
+    raise ScenarioError(f"{runtime.name} has no backend that runs on all of {', '.join(one.name for one in devices)}: take one of them.")
+
+
+def _check_kinds(scenario: Scenario, device: Device, others: tuple[Further, ...]) -> None:
+    """Raises ScenarioError for devices that no machine has together."""
+    kinds, system = [device, *(further.device for further in others)], scenario.system
+    if others and any(one.kind == "cpu" for one in kinds):
+        raise ScenarioError("A CPU is no card among cards: name the cards as devices, and the CPU as cpu beside them.")
+    if others and system.devices > MOST:
+        raise ScenarioError(f"Cards of several kinds in one box are at most {MOST} (they are {system.devices}).")
+    if system.gpu_share_gib is not None and not any(one.unified and one.kind != "cpu" for one in kinds):
+        raise ScenarioError(f"{device.name} has memory of its own, no share of RAM: say device_memory_gib instead of gpu_share_gib.")
 
 
 def quant_of(scenario: Scenario) -> QuantScheme | None:

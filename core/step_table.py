@@ -12,6 +12,7 @@ from core.inspect_model import Row
 from core.model_stack import kind_names
 from core.model_tensors import as_csv
 from core.quantity import Quantity, total, value
+from core.words import device_name
 
 OUTSIDE = "Outside the layers"
 LEARNED = "Learned from measured runs"
@@ -78,7 +79,8 @@ def step_table(estimate: Estimate, phase: str) -> Table:
 
 def _line(op: Op, whole: float) -> Line:
     seconds = float(value(op.time))
-    return Line(op.name, op.flop, op.bytes, op.sent, op.time, seconds, _percent(seconds, whole), BOUNDS.get(op.bound, op.bound))
+    name = f"{op.name} · {device_name(op.on)}" if op.on else op.name
+    return Line(name, op.flop, op.bytes, op.sent, op.time, seconds, _percent(seconds, whole), BOUNDS.get(op.bound, op.bound))
 
 
 def _sum(name: str, ops: Sequence[Op], whole: float) -> Line:

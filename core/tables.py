@@ -10,6 +10,7 @@ from core.catalog.files import source
 from core.formulas.activations import sequences_that_fit
 from core.quantity import Quantity, leaf, value
 from core.units import GIB, TFLOP, show
+from core.words import device_name
 
 # A part's place in the memory bar: what is held, what comes and goes, what the engine sets aside.
 WHEN = {"now": "needed now", "peak": "transient peak", "reserved": "engine will take"}
@@ -223,7 +224,7 @@ def op_rows(phase: Phase) -> list[Row]:
     slower = number(phase.step.time) / computed if computed > 0 else math.nan
     return [
         {
-            "Operation": op.name,
+            "Operation": f"{op.name} · {device_name(op.on)}" if op.on else op.name,
             "Layers": op.layers,
             "Time (ms)": 1e3 * number(op.time) * slower,
             "Share (%)": 100 * number(op.time) / computed if computed > 0 else math.nan,

@@ -7,19 +7,22 @@ from typing import Any
 import numpy as np
 
 from core.answer import Feasibility, Memory, Reason
+from core.catalog.assumptions import assume
+from core.catalog.hardware import READ_SHARE
+from core.host import ram_of
 from core.machine import Columns
 from core.memory import Fit
 from core.quantity import value
 from core.serving import Served
 from core.setting import Setting
-from core.units import show
+from core.units import GIB, show, significant
 
 
 def feasible(setting: Setting, c: Columns, found: Fit, device: Any, host: Any) -> tuple[Feasibility, list[Reason]]:
     """The class of the fit, and the reasons for it."""
     short = -float(value(device.headroom))
-    name = setting.device.name
-    cards = "the card" if value(c.count) == 1 else f"each of {int(value(c.count))} cards"
+    name = device.name if c.cards else setting.device.name
+    cards = "the card" if value(c.count) == 1 or c.cards else f"each of {int(value(c.count))} cards"
     if setting.on_cpu:
         cards = "memory"
     reasons: list[Reason] = []
@@ -49,7 +52,8 @@ def feasible(setting: Setting, c: Columns, found: Fit, device: Any, host: Any) -
     if host is not None and float(value(found.host_experts)) > 0:
         layers, experts = int(setting.ir.layers - value(found.gpu_layers)), int(value(found.experts_on_cpu))
         what = f"the experts of {experts} layers" if experts and not layers else f"{layers} of {setting.ir.layers} layers"
-        return "with_offload", [Reason("offloaded", f"It does not fit {cards} whole: {what} stay in host memory.")]
+        where = "the cards" if c.cards else cards
+        return "with_offload", [Reason("offloaded", f"It does not fit {where} whole: {what} stay in host memory.")]
     return "in_vram", []
 
 
@@ -78,6 +82,8 @@ def warn(setting: Setting, c: Columns, found: Fit, device: Any, served: Served) 
     unused = value(c.count) - value(c.tp) * value(c.pp) * value(c.dp) * value(c.cp)
     if unused > 0:
         warned.append(Reason("devices_idle", f"{int(unused)} of {int(value(c.count))} devices are not used by this split."))
+    warned += _of_machine(setting, c, device)
+    warned += [Reason("own_figures", text) for text in own_figures(setting)]
     if setting.runtime.treated_as:
         name, other = setting.runtime.name, setting.runtime.treated_as
         text = f"{name} is not described yet; it is treated as {other}."
@@ -88,6 +94,66 @@ def warn(setting: Setting, c: Columns, found: Fit, device: Any, served: Served) 
         text = "; ".join(f"{field}: {what}" for field, what in setting.ir.assumed.items())
         warned.append(Reason("model_assumed", f"Assumed about the model: {text}."))
     return warned
+
+
+def _of_machine(setting: Setting, c: Columns, device: Memory) -> list[Reason]:
+    """What to know of cards that are not alike, of shares of RAM and of several sockets."""
+    found, system, runtime = [], setting.scenario.system, setting.runtime
+    kinds = [setting.device, *(further.device for further in setting.others)]
+    names = {one.name for one in kinds}
+    ranks = value(c.tp) * value(c.dp) * value(c.cp)
+    if c.cards and len(names) > 1 and ranks > 1:
+        text = "Ranks that share each layer, and replicas, work at the pace of the slowest card, with the memory of the smallest."
+        found.append(Reason("slowest_card", text))
+    if c.cards and any(one.unified for one in kinds) and not all(one.unified for one in kinds) and runtime.device_split == "layer":
+        text = f"{runtime.name} leaves an integrated GPU out beside a card, unless --device names both."
+        found.append(Reason("integrated_left_out", text))
+    if c.cards and setting.engine == "ollama" and len(c.cards) > 1:
+        text = "Ollama packs a model into as few cards as hold it; this is the model spread over all of them (OLLAMA_SCHED_SPREAD=1)."
+        found.append(Reason("spread", text))
+    if setting.device.unified and not setting.on_cpu and system.gpu_share_gib is None and system.device_memory_gib is None:
+        found += _beyond_default(setting, c, device)
+    if (system.sockets or 1) > 1 and setting.scenario.deployment.numa is None and (setting.on_cpu or c.host is not None):
+        text = "Nothing says that the engine knows of its sockets: they read as fast as one. --numa distribute spreads threads and pages."
+        found.append(Reason("numa_unset", text))
+    if (system.sockets or 1) == 1 and setting.scenario.deployment.numa is not None:
+        found.append(Reason("numa_no_effect", "numa has no effect on one socket: say how many sockets there are."))
+    return found
+
+
+def _beyond_default(setting: Setting, c: Columns, device: Memory) -> list[Reason]:
+    """A warning where a GPU takes more of the RAM than its system gives unasked."""
+    share = assume("unasked_share", vendor=setting.device.vendor)
+    whole = ram_of(setting, setting.device)
+    unasked = (32 * GIB if whole is None else whole.value) * share.value
+    peak = float(value(device.peak))
+    if setting.device.device_class != "apu" or not unasked < peak <= float(value(device.limit)):
+        return []
+    how = "ttm.pages_limit, amdgpu.gttsize or the BIOS" if setting.device.vendor == "AMD" else "its driver or the BIOS"
+    text = (f"Unasked the system lets this GPU take {show(unasked, 'B')} of the RAM: its share must be raised to {show(peak, 'B')} "
+            f"or more ({how}). Say the share you set as gpu_share_gib.")  # fmt: skip
+    return [Reason("share_of_ram", text)]
+
+
+def own_figures(setting: Setting) -> tuple[str, ...]:
+    """The figures of the machine that are the user's own, in a sentence; nothing where all are the catalog's."""
+    system, name = setting.scenario.system, setting.device.name
+    told = []
+    for what, read, stated in (
+        (f"memory bandwidth of {name}", system.measured_bandwidth_gb_s, system.device_bandwidth_gb_s),
+        ("RAM bandwidth", system.measured_ram_bandwidth_gb_s, system.ram_bandwidth_gb_s),
+    ):
+        if read is not None:
+            told.append(f"{what} {read:g} GB/s as measured, which stands for {significant(read / READ_SHARE)} GB/s on a datasheet")
+        elif stated is not None:
+            told.append(f"{what} {stated:g} GB/s")
+    others = (
+        (f"memory of {name}", system.device_memory_gib, "GiB"),
+        ("the GPU's share of RAM", system.gpu_share_gib, "GiB"),
+        ("host link", system.pcie_gb_s, "GB/s"),
+    )
+    told += [f"{what} {amount:g} {unit}" for what, amount, unit in others if amount is not None]
+    return (f"Figures of yours, in place of the catalog's: {'; '.join(told)}.",) if told else ()
 
 
 def saving(setting: Setting, device: Memory) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from core.answer import Estimate
 from core.catalog.hardware import device
 from core.errors import CatalogError
 from core.quantity import value
+from core.scenario import Scenario, System
 from core.units import show
 
 FITS = {
@@ -24,6 +25,7 @@ _CULPRITS = {
     "activation_bandwidth": "moving activations through memory",
     "compute": "compute",
     "interconnect": "the link between devices",
+    "slowest_device": "the slowest device",
     "host_memory": "host memory bandwidth",
     "pcie": "the link to the host",
     "overhead": "fixed costs",
@@ -47,9 +49,31 @@ def device_name(name: str) -> str:
 
 def machine(estimate: Estimate) -> str:
     """The devices in words: "one RTX 4090", "two RTX 3090"."""
-    count = estimate.scenario.system.count
-    number = _COUNTS[count] if count < len(_COUNTS) else f"{count:,}"
-    return f"{number} {device_name(estimate.scenario.system.device)}"
+    return machine_name(estimate.scenario)
+
+
+def machine_name(scenario: Scenario) -> str:
+    """The devices of a scenario in words: "two RTX 3090 and one Tesla P40"."""
+    system = scenario.system
+    kinds = [(system.count, system.device), *((cards.count, cards.device) for cards in system.others)]
+    if scenario.deployment.split == "none":
+        kinds = [(1, _card_at(system, scenario.deployment.main_gpu or 0))]
+    told = [f"{_COUNTS[count] if count < len(_COUNTS) else f'{count:,}'} {device_name(name)}" for count, name in kinds]
+    if (system.sockets or 1) > 1 and len(told) == 1 and _is_cpu(system.device):
+        return f"{_COUNTS[system.sockets or 1]} {device_name(system.device)}"
+    return " and ".join([", ".join(told[:-1]), told[-1]] if len(told) > 1 else told)
+
+
+def _is_cpu(name: str) -> bool:
+    with contextlib.suppress(CatalogError):
+        return device(name).kind == "cpu"
+    return False
+
+
+def _card_at(system: System, at: int) -> str:
+    """The device of this number, from 0."""
+    names = [system.device] * system.count + [cards.device for cards in system.others for _ in range(cards.count)]
+    return names[min(at, len(names) - 1)]
 
 
 def quant(estimate: Estimate) -> str:
@@ -76,17 +100,23 @@ def answer_sentence(estimate: Estimate) -> str:
     if estimate.feasibility == "insufficient_memory":
         short = shortfall(estimate)
         missing = f": {show(short, 'B')} short" if short > 0 else ""
-        each = " on each" if estimate.scenario.system.count > 1 and missing else ""
+        each = _on_each(estimate) if missing else ""
         return f"{what} does not fit {where}{missing}{each}."
     room = float(value(estimate.device.headroom))
     if estimate.feasibility == "with_offload":
         held = f", {show(float(value(estimate.host.needed)), 'B')} of it in host memory" if estimate.host else ""
         start = f"{what} runs on {where}{held}"
-    elif estimate.scenario.system.count > 1:
-        start = f"{what} fits {where} with {show(room, 'B')} to spare on each"
     else:
-        start = f"{what} fits {where} with {show(room, 'B')} to spare"
+        start = f"{what} fits {where} with {show(room, 'B')} to spare{_on_each(estimate)}"
     return f"{start}: {_speed(estimate)}{_back(estimate)}."
+
+
+def _on_each(estimate: Estimate) -> str:
+    """Where it is that a room or a lack is meant, where there are several devices."""
+    if estimate.cards:
+        tight = estimate.device.name.partition(" (each of ")
+        return f" on {'each ' if tight[1] else 'the '}{device_name(tight[0])}" if len(estimate.cards) > 1 else " on each"
+    return " on each" if estimate.resolved["count"] > 1 else ""
 
 
 def span(estimate: Estimate, metric: str, unit: str, *, digits: int = 2, among: int = 1) -> str:

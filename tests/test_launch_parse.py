@@ -156,7 +156,7 @@ def _value(flag: Flag) -> st.SearchStrategy[str]:
         return st.sampled_from([*flag.values, *flag.unset])
     if flag.knob in ("kv_keys", "kv_values"):
         return st.sampled_from(["f16", "q8_0", "q4_0", "bf16"])
-    if flag.knob == "tensor_split":
+    if flag.knob in ("tensor_split", "layer_partition"):
         return st.sampled_from(["1,1", "3,1", "1,0,1"])
     if flag.knob in ("visible", "devices"):
         return st.sampled_from(["0", "0,1", "1,2,3"])
@@ -295,7 +295,13 @@ def test_secrets_are_not_repeated() -> None:
         ("llama-server -m DeepSeek-R1-Q4_K_M.gguf --n-cpu-moe 10", "experts_on_cpu", 7),  # the first three have none
         ("llama-server -m Qwen3-30B-A3B-Q4_K_M.gguf -ot 'blk\\.(2[0-9])\\.ffn_.*_exps\\.=CPU'", "experts_on_cpu", 10),
         ("llama-server -m Qwen3-8B-Q4_K_M.gguf -sm none", "count", 1),
+        ("llama-server -m Qwen3-8B-Q4_K_M.gguf -sm none -mg 1", "main_gpu", 1),
         ("llama-server -m Qwen3-8B-Q4_K_M.gguf -ts 1,0,1", "count", 2),
+        ("llama-server -m Qwen3-8B-Q4_K_M.gguf -ts 3,1", "tensor_split", "3,1"),
+        ("llama-server -m Qwen3-8B-Q4_K_M.gguf -ts 3/1/0", "count", 2),
+        ("VLLM_PP_LAYER_PARTITION=20,16 vllm serve Qwen/Qwen3-8B -pp 2", "tensor_split", "20,16"),
+        ("llama-server -m Qwen3-8B-Q4_K_M.gguf --numa -ngl 0", "numa", "distribute"),
+        ("llama-server -m Qwen3-8B-Q4_K_M.gguf --numa isolate", "numa", "isolate"),
         ("llama-server -m Qwen3-8B-Q4_K_M.gguf -sm row", "split", "tensor"),
         ("llama-server -m Qwen3-8B-Q4_K_M.gguf -fa --jinja", "flash_attention", True),
         ("llama-server -m Qwen3-8B-Q4_K_M.gguf -fa off", "flash_attention", False),
@@ -318,7 +324,8 @@ def test_a_flag_sets_its_knob(text: str, knob: str, amount: Any) -> None:
     [
         ('vllm serve Qwen/Qwen3-8B --speculative-config \'{"method": "ngram"}\'', "--speculative-config (method)"),
         ('vllm serve Qwen/Qwen3-8B --kv-transfer-config \'{"kv_connector": "NixlConnector"}\'', "--kv-transfer-config (kv_connector)"),
-        ("llama-server -m Qwen3-8B-Q4_K_M.gguf -ts 3,1", "--tensor-split"),
+        ("llama-server -m Qwen3-8B-Q4_K_M.gguf -mg 1", "--main-gpu"),
+        ("VLLM_PP_LAYER_PARTITION=20,16 vllm serve Qwen/Qwen3-8B -tp 2", "VLLM_PP_LAYER_PARTITION"),
         ("llama-server -m Qwen3-8B-Q4_K_M.gguf --n-cpu-moe 4", "--n-cpu-moe"),
         ("llama-server -m Qwen3-30B-A3B-Q4_K_M.gguf -ot 'ffn_up_exps=CPU'", "--override-tensor"),
         ("llama-server -m Qwen3-30B-A3B-Q4_K_M.gguf -ot '(a+)+x=CPU'", "--override-tensor"),
@@ -373,7 +380,7 @@ def test_tables_set_knobs_that_exist_and_explain_the_rest() -> None:
     known = {*PARTS, *Scenario.model_fields, *(option.knob for option in OPTIONS)}
     words = {  # a runtime's own, which core.launch_heard translates
         "dtype", "quantization", "expert_parallel", "attention_dp", "visible", "cpu_offload_gib", "options_file", "fraction_in_file",
-        "file", "repository", "repository_file", "all_experts", "overrides", "split_mode", "tensor_split", "devices", "all_context",
+        "file", "repository", "repository_file", "all_experts", "overrides", "split_mode", "layer_partition", "devices", "all_context",
         "kv_keys", "kv_values", "spread", "server_context", "pipeline", "sharded", "gpu_experts",
     }  # fmt: skip
     for table in tables().values():

@@ -6,11 +6,12 @@ import pytest
 
 from core.columns import columns, plain
 from core.memory import fit
-from core.phases import Work, step_time
+from core.phases import Work
 from core.plan import make_plan
 from core.quantity import value
 from core.scenario import from_flat
 from core.setting import settle
+from core.steps import step_time
 
 
 def step(work: Work, **knobs):

@@ -38,6 +38,7 @@ class Link(CatalogRecord):
     source: str
     sources: dict[str, str] = Field(default_factory=dict)
     guess: list[str] = Field(default_factory=list)
+    aliases: list[str] = Field(default_factory=list)
     note: str | None = None
 
     def fact(self, field: Literal["bandwidth_gb_s", "latency_us"]) -> Quantity | None:
@@ -138,6 +139,27 @@ def link(name: str) -> Link:
         if wanted in (entry.id, entry.name.casefold()):
             return entry
     raise CatalogError(f"No link '{name}' in the catalog; choose one of {', '.join(links())}.")
+
+
+HOST_KINDS = ("egpu", "pcie", "c2c")  # kinds of link that join a device and its host
+
+
+def host_links() -> list[Link]:
+    """The links that can join a device to its host, those of eGPUs first."""
+    return sorted((entry for entry in links().values() if entry.kind in HOST_KINDS), key=lambda entry: HOST_KINDS.index(entry.kind))
+
+
+def host_link(name: str) -> Link:
+    """The link between a device and its host with this id, name or alias ("thunderbolt 4", "oculink", "pcie-3.0-x4").
+
+    Raises CatalogError naming the links there are.
+    """
+    wanted = name.strip().casefold()
+    for entry in host_links():
+        if wanted in (entry.id, entry.name.casefold(), *(alias.casefold() for alias in entry.aliases)):
+            return entry
+    known = ", ".join(entry.aliases[0] if entry.aliases else entry.id for entry in host_links())
+    raise CatalogError(f"No link '{name}' between a device and its host; choose one of {known}.")
 
 
 @functools.cache
