@@ -25,7 +25,7 @@ _MARKS = {"exact": ":green-badge[:material/check: as published]", "explained": "
 
 def _knobs() -> dict[str, str]:
     """What of the address belongs to a scenario."""
-    known = {*names.LISTS, *names.SWITCHES, *names.NUMBERS, *names.LINK_ONLY}
+    known = {*names.LISTS, *names.SWITCHES, *names.NUMBERS, *names.TEXTS, *names.IN_ADDRESS, *names.LINK_ONLY}
     return {key: text for key, text in st.query_params.to_dict().items() if key in known}
 
 

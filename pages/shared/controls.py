@@ -10,14 +10,15 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core import choices
-from core.choices import ARRIVALS, AUTO, CUSTOM, NONE, SPLITS
+from core.choices import ARRIVALS, AUTO, CUSTOM, NONE, NUMA, SPLITS
 from core.errors import RoofcastError
 from core.inspect_model import model_options
 from core.scenario import Scenario, from_flat
-from pages.shared import knobs, own_devices, paste
+from pages.shared import further, knobs, own_devices, paste
 from pages.shared.knobs import Knob
 from pages.shared.words import ABOUT, escape
 
+_TITLED = {"split": SPLITS, "numa": NUMA}  # lists whose address holds titles
 _FORM, _FORM_PAGE = "_form", "_form_page"  # the controls as last drawn with their address, and on which page
 _ASKED = "_asked"  # the scenario that they made
 
@@ -44,7 +45,8 @@ def scenario_controls(
         given |= _linked()
     address = {key: text for key, text in st.query_params.to_dict().items() if key not in knobs.ELSEWHERE}
     st.session_state[_FORM] = {key: st.session_state[key] for key in given if key in st.session_state}, address
-    asked = from_flat({key: item for key, item in given.items() if item not in (AUTO, CUSTOM, NONE)})
+    unset = {"profile": (CUSTOM,), "instance": (NONE,)}  # a split of "none" is one
+    asked = from_flat({key: item for key, item in given.items() if item != AUTO and item not in unset.get(key, ())})
     st.session_state[_ASKED] = asked
     return asked
 
@@ -86,7 +88,12 @@ def show_notices() -> None:
 def apply(changes: Mapping[str, Any]) -> None:
     """Set controls from code (a button's callback); None empties a number or takes a list back to "auto"."""
     for key, item in changes.items():
-        st.session_state[key] = (AUTO if key in knobs.LISTS else None) if item is None else item
+        if key in knobs.IN_ADDRESS:
+            st.query_params.from_dict({**st.query_params.to_dict(), key: str(item)}) if item else st.query_params.pop(key, None)
+        elif item is None:
+            st.session_state[key] = AUTO if key in knobs.LISTS else "" if key in knobs.TEXTS else None
+        else:
+            st.session_state[key] = item
 
 
 # ---------------------------------------------------------------- the address
@@ -115,7 +122,7 @@ def _exact_link(asked: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     kept: dict[str, str] = {}
     notices: list[str] = []
     runtime = choices.RUNTIME
-    known = {*knobs.LISTS, *knobs.SWITCHES, *knobs.NUMBERS, *knobs.LINK_ONLY, *knobs.ELSEWHERE}
+    known = {*knobs.LISTS, *knobs.SWITCHES, *knobs.NUMBERS, *knobs.TEXTS, *knobs.IN_ADDRESS, *knobs.LINK_ONLY, *knobs.ELSEWHERE}
     for key in sorted(asked, key=lambda k: k != "runtime"):
         text = asked[key]
         if key not in known:
@@ -141,8 +148,10 @@ def _exact(key: str, text: str, runtime: str) -> str:
     if key == "arrival":
         found = {name: title for name, title in ARRIVALS.items() if text in (name, title)}
         return next(iter(found.values()), ARRIVALS["closed"])
-    if key == "split":
-        return next((title for name, title in SPLITS.items() if text in (name, title)), SPLITS[AUTO])
+    if key in _TITLED:
+        return next((title for name, title in _TITLED[key].items() if text in (name, title)), _TITLED[key][AUTO])
+    if key == "host_link":
+        return further.link_title(choices.exact(key, text) if text != further.SLOT else AUTO)
     if key == "request_rate_per_s" and not text:
         return ""
     item = choices.exact(key, text, runtime)
@@ -233,12 +242,39 @@ def _machine(given: dict[str, Any]) -> None:
     with right:
         _number(knobs.COUNT, given, on_change=_not_rented)
     _number(knobs.RAM, given)
+    with st.expander("Further cards, cables, sockets", expanded="others" in st.query_params):
+        further.draw(given, _put_together)
+        given["host_link"] = st.selectbox(
+            "The first cards are joined by",
+            choices.host_link_names(),
+            format_func=further.link_title,
+            key="host_link",
+            bind="query-params",
+            help="What joins a card to the host: its own slot, or an eGPU's cable or a riser of fewer lanes.",
+        )
+        _number(knobs.SOCKETS, given)
+        if (given["sockets"] or 1) > 1:
+            given["numa"] = st.selectbox(
+                "The engine uses the sockets",
+                list(NUMA),
+                format_func=NUMA.__getitem__,
+                key="numa",
+                bind="query-params",
+                help="llama.cpp's --numa. An engine that is not told reads most of the weights from the other socket's memory.",
+            )
+
+
+def _put_together() -> None:
+    """A machine with further cards is none that is shipped or rented."""
+    st.session_state["profile"] = CUSTOM
+    _not_rented()
 
 
 def _profile_changed() -> None:
     _not_rented()
     if st.session_state["profile"] != CUSTOM:
-        apply(choices.profile_knobs(st.session_state["profile"]))
+        further.clear()
+        apply({**choices.profile_knobs(st.session_state["profile"]), "host_link": None})
 
 
 def _instance_changed() -> None:
@@ -246,7 +282,8 @@ def _instance_changed() -> None:
     if st.session_state["instance"] == NONE:
         apply({"usd_per_h": None, "ram_gb": None})
     else:
-        apply(choices.instance_knobs(st.session_state["instance"]))
+        further.clear()
+        apply({**choices.instance_knobs(st.session_state["instance"]), "host_link": None})
 
 
 def _device_changed() -> None:
@@ -338,8 +375,19 @@ def _advanced(given: dict[str, Any], layout: DeltaGenerator | None) -> None:
             format_func=SPLITS.__getitem__,
             key="split",
             bind="query-params",
-            help="Whole layers on each device, or every layer cut over all of them.",
+            help="Whole layers on each device, every layer cut over all of them, or all on one.",
         )
+        if given["split"] == "none":
+            _number(knobs.MAIN_GPU, given)
+        elif (given["count"] or 1) > 1 or given.get("others"):
+            given["tensor_split"] = st.text_input(
+                "Shares of the cards",
+                key="tensor_split",
+                bind="query-params",
+                placeholder="by memory",
+                help="Of the layers, in the order of the cards: 3,1 gives the first three quarters (llama.cpp's --tensor-split, vLLM's "
+                "VLLM_PP_LAYER_PARTITION).",
+            )
         with layout or nullcontext():
             _numbers(knobs.LAYOUT, given)
         _numbers(knobs.OFFLOAD, given)

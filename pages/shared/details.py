@@ -144,7 +144,8 @@ def _roofline(estimate: Estimate) -> None:
 
 
 def _memory(estimate: Estimate) -> None:
-    _bill(estimate.device, "device")
+    for index, memory in enumerate(estimate.cards or (estimate.device,)):
+        _bill(memory, f"device-{index}" if index else "device")
     if estimate.host is not None:
         _bill(estimate.host, "host")
     for note in estimate.notes:
@@ -154,6 +155,14 @@ def _memory(estimate: Estimate) -> None:
         for index, item in enumerate(tables.limit_rows(estimate)):
             amount = item["number"]
             number.tile(item["name"], amount, show(float(value(amount)), amount.unit), key=f"limit-{index}")
+        if estimate.loading is not None:
+            number.tile(
+                "Copying the weights",
+                estimate.loading,
+                show(float(value(estimate.loading)), "s"),
+                key="loading",
+                help="To the devices, over their links to the host, one after another. What the disk takes is not in it.",
+            )
 
 
 def _bill(memory: Memory, key: str) -> None:

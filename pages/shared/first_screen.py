@@ -7,6 +7,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core import nearest, quality, tables, trust, words
 from core.answer import Estimate, Memory
+from core.faster_split import faster_split
 from core.quantity import value
 from core.scenario import Scenario
 from core.units import show
@@ -35,6 +36,7 @@ def draw(estimate: Estimate) -> DeltaGenerator:
     left, right = st.columns([1, 1], gap="large")
     with left:
         _memories(estimate)
+        _faster(estimate)
     with right:
         rows = tables.share_rows(estimate)
         if rows:
@@ -93,7 +95,7 @@ def _tiles(estimate: Estimate) -> None:
         )
         memory = estimate.device
         number.tile(
-            "Memory, each" if estimate.scenario.system.count > 1 else "Memory",
+            "Memory, tightest" if estimate.cards else "Memory, each" if estimate.scenario.system.count > 1 else "Memory",
             memory.peak,
             show(float(value(memory.peak)), "B"),
             key="memory",
@@ -108,7 +110,8 @@ def _quality(estimate: Estimate) -> None:
 
 
 def _memories(estimate: Estimate) -> None:
-    _memory(estimate.device, "device")
+    for index, memory in enumerate(estimate.cards or (estimate.device,)):
+        _memory(memory, f"device-{index}" if index else "device")
     host = estimate.host
     if host is not None and (estimate.feasibility == "with_offload" or not host.fits):
         _memory(host, "host")
@@ -124,6 +127,15 @@ def _memory(memory: Memory, key: str) -> None:
         title=title,
         key=f"memory-{key}",
     )
+
+
+def _faster(estimate: Estimate) -> None:
+    """A better way to deal the layers out, where cards are not alike."""
+    found = faster_split(estimate.scenario) if estimate.cards else None
+    if found is not None:
+        with st.container(border=True, horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+            st.markdown(f"**{texts.escape(found.change)}**  \n:gray[{texts.escape(found.outcome)}]")
+            st.button("Show this", key="faster-split", on_click=controls.apply, args=(found.knobs,))
 
 
 def _nearest(scenario: Scenario) -> None:

@@ -72,6 +72,7 @@ LAYOUT = (
         4096,
     ),
 )
+MAIN_GPU = Knob("main_gpu", "Which card", "The number of the card that takes all, from 0.", 0, 4095)
 OFFLOAD = (
     Knob("gpu_layers", "Layers on the device", "The other layers stay in host memory. Empty: as many as fit.", 0, 10_000),
     Knob(
@@ -139,6 +140,7 @@ CACHE = (
         0.05,
     ),
 )
+SOCKETS = Knob("sockets", "CPU sockets", "CPUs on the board, each with memory of its own. Empty: one.", 1, 8)
 MACHINE = (
     Knob(
         "device_memory_gib",
@@ -167,7 +169,35 @@ MACHINE = (
         None,
         10.0,
     ),
-    Knob("ram_bandwidth_gb_s", "RAM bandwidth, GB/s", "All channels together.", 0.1, 100_000.0, None, 10.0),
+    Knob(
+        "measured_bandwidth_gb_s",
+        "The same as measured, GB/s",
+        "What a benchmark read from the device's memory. It goes before the catalog's figure and the one above.",
+        0.1,
+        100_000.0,
+        None,
+        10.0,
+    ),
+    Knob("ram_bandwidth_gb_s", "RAM bandwidth, GB/s", "All channels of all sockets, as their rate says.", 0.1, 100_000.0, None, 10.0),
+    Knob(
+        "measured_ram_bandwidth_gb_s",
+        "RAM bandwidth as measured, GB/s",
+        "What a benchmark such as STREAM read, all sockets together. It goes before the figure above.",
+        0.1,
+        100_000.0,
+        None,
+        10.0,
+    ),
+    Knob(
+        "gpu_share_gib",
+        "The GPU's share of RAM, GiB",
+        "Of an integrated GPU or a Mac: what it may take (the BIOS's share and GTT, iogpu.wired_limit_mb). What is left is the CPU's. "
+        "Empty: what owners usually set.",
+        0.1,
+        10_000.0,
+        None,
+        8.0,
+    ),
     Knob(
         "pcie_gb_s",
         "Host link, GB/s",
@@ -194,9 +224,12 @@ COSTS = (
     Knob("life_years", "Life, years", "Over which the purchase is spread.", 0.1, 50.0, 3.0, 0.5),
 )
 
-NUMBERS = {k.key: k for k in (COUNT, RAM, PROMPT, OUTPUT, USERS, RATE, *LAYOUT, *OFFLOAD, *CACHE, *MACHINE, *COSTS)}
-LISTS = ("model", "profile", "instance", "device", "runtime", "backend", "quant", "kv_dtype", "cpu", "split", "arrival")
+NUMBERS = {k.key: k for k in (COUNT, RAM, PROMPT, OUTPUT, USERS, RATE, *LAYOUT, *OFFLOAD, *CACHE, SOCKETS, MAIN_GPU, *MACHINE, *COSTS)}
+LISTS = ("model", "profile", "instance", "device", "runtime", "backend", "quant", "kv_dtype", "cpu", "split", "arrival", "host_link",
+         "numa")  # fmt: skip
 SWITCHES = ("flash_attention",)
+TEXTS = ("tensor_split",)
+IN_ADDRESS = ("others",)  # what the address alone keeps, and the form draws from it
 # What a measured run may state and the form does not ask.
 LINK_ONLY = ("runtime_version", "runtime_date", "threads", "cuda_graphs", "devices_per_node", "sp", "cp", "link", "mla_cache",
              "equal_lengths", "held_steps")  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from core.cards import count_cards
 from core.errors import RoofcastError
 from core.launch_form import Filled, fill
 from pages.shared import knobs
@@ -35,12 +36,12 @@ def _fill(apply: Callable[[Mapping[str, Any]], None]) -> None:
     for key in (_FOUND, _WRONG):
         st.session_state.pop(key, None)
     try:
-        found = fill(st.session_state[_TEXT])
+        found = fill(st.session_state[_TEXT], count_cards(st.query_params.get("others")))
     except RoofcastError as error:
         st.session_state[_WRONG] = str(error)
         return
     st.session_state[_FOUND] = found
-    drawn = {*knobs.LISTS, *knobs.SWITCHES, *knobs.NUMBERS}
+    drawn = {*knobs.LISTS, *knobs.SWITCHES, *knobs.NUMBERS, *knobs.TEXTS}
     apply({knob: amount for knob, amount in found.controls.items() if knob in drawn})
     for knob in knobs.LINK_ONLY:
         amount = found.controls.get(knob)

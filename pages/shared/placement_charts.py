@@ -9,9 +9,12 @@ import streamlit as st
 from pages.shared.charts import LIMIT, Rows
 
 
-def rank_bars(rows: Rows, *, names: list[str], faint: str, limit: float, limit_text: str, scale: float, key: str) -> None:
+def rank_bars(
+    rows: Rows, *, names: list[str], faint: str, limit: float, limit_text: str, scale: float, key: str, limits: Rows | None = None
+) -> None:
     """One stacked bar a device (or for devices that are alike), with the limit as a line through all. GiB.
 
+    `limits`: a limit for each bar ("rank", "limit", "text") instead, where devices are not alike.
     `names` choose the colours by their place, "" leaves one out: the theme's sixth is the limit's.
     """
     data = pd.DataFrame(rows)
@@ -38,6 +41,12 @@ def rank_bars(rows: Rows, *, names: list[str], faint: str, limit: float, limit_t
             ],
         )
     )
+    if limits:
+        tick = alt.Chart(pd.DataFrame(limits)).mark_tick(color=LIMIT, thickness=3, size=26)
+        tick = tick.encode(x="limit:Q", y=alt.Y("rank:N", sort=order), tooltip=[alt.Tooltip("rank:N", title="Device"), "text:N"])
+        own = alt.layer(bars, tick).properties(height=alt.Step(34), padding={"top": 6, "left": 5, "right": 5, "bottom": 5})
+        st.altair_chart(own, width="stretch", key=key, alt="Memory of each device, each with its own limit")
+        return
     line = pd.DataFrame({"limit": [limit], "text": [limit_text]})
     rule = alt.Chart(line).mark_rule(color=LIMIT, strokeWidth=2.5).encode(x="limit:Q", tooltip=alt.Tooltip("text:N", title="Each device"))
     text = alt.Chart(line).mark_text(color=LIMIT, align="right", dx=-4, dy=-8, baseline="bottom", fontWeight=600, fontSize=12)

@@ -66,6 +66,7 @@ def draw(found: Placement, mlp_tp: int | None) -> None:
         limit_text=f"limit {show(found.limit, 'B')}",
         scale=rows.bar_scale(found),
         key="rank-bars",
+        limits=rows.limit_rows(found),
     )
     st.caption(_BARS)
     st.subheader("Who holds what", anchor=False)
