@@ -174,9 +174,9 @@ def _memory_changes(scenario: Scenario, found: Estimate) -> Iterator[Change]:
     if deploy.max_context is not None and deploy.max_context > load.context:
         yield Change("engine", f"Start with a context of {load.context:,} tokens, what this load needs", {"max_context": load.context})
     context = int(found.resolved["max_context"])
-    for share in (2, 4):
-        if context // share > load.output_tokens:
-            room = context // share
+    for part in (2, 4):
+        if context // part > load.output_tokens:
+            room = context // part
             prompt = max(1, min(load.prompt_tokens, room - load.output_tokens))
             knobs = {"max_context": room, "prompt_tokens": prompt, "context_depth": 0,
                      "prefix_cached_tokens": min(load.prefix_cached_tokens, prompt)}  # fmt: skip
@@ -188,8 +188,8 @@ def _memory_changes(scenario: Scenario, found: Estimate) -> Iterator[Change]:
     yield from changes.quantisations(scenario)
     yield from changes.offloads(scenario, found)
     if entry.offload == "layers" and deploy.gpu_layers is None:
-        for share in (0.75, 0.5):
-            layers = int(found.ir.layers * share)
+        for kept in (0.75, 0.5):
+            layers = int(found.ir.layers * kept)
             yield Change("offload", f"Keep {found.ir.layers - layers} of {found.ir.layers} layers in host memory", {"gpu_layers": layers})
     for name in ("micro_batch", "token_budget"):
         size = found.resolved[name]
