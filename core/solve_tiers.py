@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from core.answer import Level
 from core.batch import groups
 from core.catalog.models import ir
 from core.corrected import correct, support_of
@@ -173,12 +174,12 @@ def _first_broken(goal: Goal, scenarios: Sequence[Scenario], candidate: Candidat
 _Bands = Mapping[str, tuple[float, float]]
 
 
-def _looked_at(goal: Goal, scenarios: Sequence[Scenario], correction: Correction) -> tuple[Arrays, list[_Bands], list[str]]:
+def _looked_at(goal: Goal, scenarios: Sequence[Scenario], correction: Correction) -> tuple[Arrays, list[_Bands], list[Level]]:
     """Any scenarios as gates look at them; one that cannot be does not fit."""
     parts, _ = groups(scenarios)
     table: Arrays = {}
     bands: list[_Bands] = [{}] * len(scenarios)
-    support = ["far"] * len(scenarios)
+    support: list[Level] = ["far"] * len(scenarios)
     for group in parts:
         found = correct(group, [traits(scenarios[place]) for place in group.index], correction)
         one = outcome(goal, group, found.c, found.found, found.served)
