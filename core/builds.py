@@ -15,7 +15,7 @@ from core.catalog.hardware import Device
 from core.cli_options import OPTIONS, read_scenario
 from core.compare import MOST
 from core.errors import RoofcastError, ScenarioError
-from core.inputs import knob_of
+from core.inputs import knob_of, written
 from core.scenario import PARTS, Scenario, System, from_flat, scenario
 
 SLOTS = ("a", "b", "c", "d")  # parameters of a link, in the order of the builds
@@ -103,10 +103,10 @@ def as_controls(asked: Scenario) -> dict[str, Any]:
 
     Raises RoofcastError for a name that the catalog does not have.
     """
-    flat = {knob: knob_of(asked, knob) for knob in sorted(_KNOBS)}
-    named = ("model", "device", "cpu", "profile", "instance", "runtime", "quant", "kv_dtype")
-    exact = {knob: choices.exact(knob, str(flat[knob]), asked.runtime) for knob in named if flat[knob] is not None}
-    return {**flat, **exact}
+    known = {knob: written(knob_of(asked, knob)) for knob in sorted(_KNOBS)}
+    named = ("model", "device", "cpu", "profile", "instance", "runtime", "quant", "kv_dtype", "host_link", "others")
+    exact = {knob: choices.exact(knob, str(known[knob]), asked.runtime) for knob in named if known[knob]}
+    return {**{knob: item if item != "" else None for knob, item in known.items()}, **exact}
 
 
 # ---------------------------------------------------------------- from a command line

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from core.cards import Cards, flat, write_cards
 from core.catalog import hardware, own_hardware, quants, runtimes
 from core.errors import RoofcastError
 from core.scenario import PARTS, Costs, Deployment, Scenario, System, Workload, scenario
@@ -31,16 +32,18 @@ class Input:
 INPUTS = (
     Input("model", "Model", ("model",), "model"),
     Input("device", "Device", (
-        "device", "profile", "instance", "link", "device_memory_gib", "device_bandwidth_gb_s", "device_power_w", "cpu", "ram_gb",
-        "ram_bandwidth_gb_s", "pcie_gb_s"), "device"),
-    Input("count", "Number of devices and split", ("count", "devices_per_node", "tp", "pp", "dp", "ep", "cp", "sp", "split"), "count"),
+        "device", "profile", "instance", "link", "host_link", "device_memory_gib", "device_bandwidth_gb_s", "measured_bandwidth_gb_s",
+        "device_power_w", "cpu", "sockets", "ram_gb", "ram_bandwidth_gb_s", "measured_ram_bandwidth_gb_s", "gpu_share_gib",
+        "pcie_gb_s"), "device"),
+    Input("count", "Number of devices and split", (
+        "count", "others", "devices_per_node", "tp", "pp", "dp", "ep", "cp", "sp", "split", "tensor_split", "main_gpu"), "count"),
     Input("runtime", "Runtime", ("runtime", "backend", "runtime_version", "runtime_date"), "runtime"),
     Input("quant", "Quantisation", ("quant",), "quant"),
     Input("cache", "KV cache type", ("kv_dtype", "mla_cache"), "cache"),
     Input("offload", "Kept in host memory", ("gpu_layers", "experts_on_cpu"), "offload"),
     Input("engine", "Engine settings", (
         "flash_attention", "max_context", "max_sequences", "memory_fraction", "token_budget", "micro_batch", "cuda_graphs",
-        "threads", "held_steps"), "options"),
+        "threads", "numa", "held_steps"), "options"),
     Input("length", "Prompt and answer", ("prompt_tokens", "output_tokens", "context_depth", "prefix_cached_tokens"), "length"),
     Input("users", "Users", ("concurrency", "request_rate_per_s", "arrival", "equal_lengths"), "users"),
     Input("costs", "Prices", ("usd_per_h", "purchase_usd", "life_years", "use", "electricity_usd_per_kwh")),
@@ -51,6 +54,11 @@ BY_KEY = {entry.key: entry for entry in INPUTS}
 def knob_of(asked: Scenario, knob: str) -> Any:
     """The value of a flat knob."""
     return getattr(getattr(asked, PARTS[knob]) if knob in PARTS else asked, knob)
+
+
+def written(item: Any) -> Any:
+    """A list of a scenario (cards, shares) as the text of its flat form; anything else as it is."""
+    return write_cards(item) if isinstance(item, tuple) and item and isinstance(item[0], Cards) else flat(item)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -89,10 +97,13 @@ def swapped(one: Scenario, other: Scenario, taken: Collection[Input]) -> Scenari
 
 # ---- In words
 
-_UNITS = {"max_context": "tokens of context", "max_sequences": "sequences at most", "token_budget": "tokens a step",
-          "micro_batch": "tokens a micro-batch", "threads": "threads", "ram_gb": "GB of RAM", "ram_bandwidth_gb_s": "GB/s of RAM",
-          "pcie_gb_s": "GB/s to the host", "device_memory_gib": "GiB each", "device_bandwidth_gb_s": "GB/s each",
-          "device_power_w": "W each", "life_years": "years of life"}  # fmt: skip
+_UNITS = {
+    "max_context": "tokens of context", "max_sequences": "sequences at most", "token_budget": "tokens a step",
+    "micro_batch": "tokens a micro-batch", "threads": "threads", "ram_gb": "GB of RAM", "ram_bandwidth_gb_s": "GB/s of RAM",
+    "measured_ram_bandwidth_gb_s": "GB/s of RAM measured", "gpu_share_gib": "GiB of RAM for the GPU", "pcie_gb_s": "GB/s to the host",
+    "measured_bandwidth_gb_s": "GB/s measured", "sockets": "sockets", "device_memory_gib": "GiB each",
+    "device_bandwidth_gb_s": "GB/s each", "device_power_w": "W each", "life_years": "years of life",
+}  # fmt: skip
 _DEFAULTS = {name: field.default for part in (System, Deployment, Workload, Costs) for name, field in part.model_fields.items()}
 
 
@@ -113,7 +124,7 @@ def _spoken(knob: str, amount: Any) -> str:
     name = knob.removesuffix("_usd").replace("_", " ")
     if isinstance(amount, bool):
         return f"{name} {'on' if amount else 'off'}"
-    shown = f"{amount:,}" if isinstance(amount, int) else f"{amount:g}" if isinstance(amount, float) else str(amount)
+    shown = f"{amount:,}" if isinstance(amount, int) else f"{amount:g}" if isinstance(amount, float) else str(written(amount))
     return f"{shown} {_UNITS[knob]}" if knob in _UNITS else f"{name} {shown}"
 
 
@@ -125,8 +136,11 @@ def _device(asked: Scenario) -> str:
 def _count(asked: Scenario) -> str:
     deploy = asked.deployment
     degrees = [f"{name.upper()} {degree}" for name in ("tp", "pp", "dp", "ep", "cp") if (degree := getattr(deploy, name))]
-    split = {"layer": ["by layer"], "tensor": ["within layers"]}.get(deploy.split or "", [])
-    return ", ".join([f"{asked.system.count:,}", *degrees, *split])
+    split = {"layer": ["by layer"], "tensor": ["within layers"], "none": ["one card alone"]}.get(deploy.split or "", [])
+    others = [f"and {write_cards(asked.system.others)}"] if asked.system.others else []
+    return ", ".join(
+        [" ".join([f"{asked.system.count:,}", *others]), *degrees, *split, *filter(None, [_listed(asked, ("tensor_split", "main_gpu"))])]
+    )
 
 
 def _runtime(asked: Scenario) -> str:

@@ -42,7 +42,7 @@ def arrive() -> None:
         _store([current()])
     if brought or controls.page_before() != PAGE:
         _lay(builds()[edited()])
-        for key in (*knobs.LISTS, *knobs.SWITCHES, *knobs.NUMBERS):
+        for key in (*knobs.LISTS, *knobs.SWITCHES, *knobs.NUMBERS, *knobs.TEXTS):
             with contextlib.suppress(StreamlitAPIException):  # of a control that is drawn already, and writes it itself
                 st.query_params.pop(key, None)
         controls.arrived(PAGE)
@@ -111,8 +111,9 @@ def _lay(scenario: Scenario) -> None:
     except RoofcastError as error:
         st.session_state[_NOTICES] = [*st.session_state.get(_NOTICES, ()), str(error)]
         return
-    for key in (*knobs.LISTS, *knobs.SWITCHES, *knobs.NUMBERS):
-        st.session_state[key] = given[key] if given[key] is not None else _open(key, given)
+    listed = (*knobs.LISTS, *knobs.SWITCHES, *knobs.NUMBERS)
+    controls.apply({key: given[key] if given[key] is not None else _open(key, given) for key in listed})
+    controls.apply({key: given[key] for key in (*knobs.TEXTS, *knobs.IN_ADDRESS)})
     for key in knobs.LINK_ONLY:
         if given.get(key) not in (None, False):
             st.query_params[key] = str(given[key]).lower() if isinstance(given[key], bool) else f"{given[key]}"
