@@ -34,6 +34,7 @@ LEVERS = {
 }  # fmt: skip
 _ALIKE = 0.12  # relative bytes within which two quantisations of two runtimes are the same choice
 _MOST_QUANTS = 4
+_TOO_LOSSY = ("concerning", "unacceptable")  # tiers of quality that nobody is advised to accept
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def quantisations(scenario: Scenario) -> Iterator[Change]:
     least = math.inf
     for size, name in reversed(listed):
         told = quality(setting.ir.id, name)
-        if told.tier == "unacceptable":
+        if told.tier in _TOO_LOSSY:
             continue
         lost = float(value(told.loss))
         if lost < least or (math.isnan(lost) and not kept):

@@ -7,7 +7,7 @@ tokens in the cache), the size is searched at which the estimate says what was m
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -36,14 +36,15 @@ MOST = 6
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """One explanation: what would be otherwise, the metric then (base unit), how to tell, and the scenario. `off`: |ln| by which its
-    estimate misses what was measured."""
+    """One explanation: what would be otherwise, the metric then (base unit), how to tell, the scenario and its knobs. `off`: |ln| by
+    which its estimate misses what was measured."""
 
     text: str
     check: str
     expected: float
     off: float
     scenario: Scenario
+    knobs: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ def _one(scenario: Scenario, metric: str, measured: float, text: str, check: str
     amount = float(told[metric])
     if not told["fits"] or not (math.isfinite(amount) and amount > 0):
         return None
-    return Suspect(text, check, amount, abs(math.log(amount / measured)), changed)
+    return Suspect(text, check, amount, abs(math.log(amount / measured)), changed, knobs)
 
 
 def _sized(

@@ -6,7 +6,7 @@ A measured number of the user's is held against the expected range by `core.diag
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from core import changes
@@ -66,23 +66,36 @@ class Diagnosis:
     tried: int
 
 
-def troubleshoot(scenario: Scenario, symptom: Symptom, *, progress: Callable[[float], None] | None = None) -> Diagnosis:
-    """Fixes for a symptom, ranked by the estimator. Raises what `core.sweep.answer` raises."""
+def look(scenario: Scenario, symptom: Symptom) -> Diagnosis:
+    """What is expected under a symptom, at once and without fixes. Raises what `core.sweep.answer` raises."""
     found = answer(scenario)
     if symptom == "memory":
-        return _memory(scenario, found, progress)
+        sentence, hints = _memory_sentence(found), _hints(found, symptom)
+    elif symptom == "uneven":
+        laid = _laid(scenario)
+        alone = scenario.system.devices < 2
+        sentence = "There is one device: nothing can be uneven." if alone else _uneven_sentence(found, laid)
+        hints = () if alone else _busy(found, laid)
+    else:
+        sentence, hints = _expected(found, symptom, METRIC[symptom]), _hints(found, symptom)
+    return Diagnosis(symptom, found, sentence, hints, (), (), 0)
+
+
+def troubleshoot(scenario: Scenario, symptom: Symptom, *, progress: Callable[[float], None] | None = None) -> Diagnosis:
+    """Fixes for a symptom, ranked by the estimator. Raises what `core.sweep.answer` raises."""
+    seen = look(scenario, symptom)
+    found = seen.found
+    if symptom == "memory":
+        return _memory(seen, progress)
     if symptom == "uneven":
-        return _uneven(scenario, found, progress)
+        return _uneven(seen, progress)
     metric = METRIC[symptom]
     listed = list(_changes(scenario, found, symptom))
     options = try_all(scenario, listed, metric, progress=progress)
     ranked = sorted(_mildest(options), key=lambda o: (o.change.bought, o.change.less, -o.gain))
     fixes = [_fix(found, option, metric) for option in ranked]
-    sure = [fix for fix in fixes if fix.sure]
-    unsure = tuple(fix for fix in fixes if not fix.sure)[:MOST]
-    return Diagnosis(
-        symptom, found, _expected(found, symptom, metric), _hints(found, symptom), _nearest_too(found, sure), unsure, len(listed)
-    )
+    sure, unsure = [fix for fix in fixes if fix.sure], tuple(fix for fix in fixes if not fix.sure)
+    return replace(seen, fixes=_nearest_too(found, sure), unsure=unsure[:MOST], tried=len(listed))
 
 
 def _changes(scenario: Scenario, found: Estimate, symptom: Symptom) -> Iterator[Change]:
@@ -208,8 +221,9 @@ def _memory_changes(scenario: Scenario, found: Estimate) -> Iterator[Change]:
     yield from (change for change in upgrades(scenario, found) if change.lever in ("cards", "ram"))
 
 
-def _memory(scenario: Scenario, found: Estimate, progress: Callable[[float], None] | None) -> Diagnosis:
+def _memory(seen: Diagnosis, progress: Callable[[float], None] | None) -> Diagnosis:
     """Changes that leave more of the fullest device free: settings first, then smaller weights, then what is slower, less or bought."""
+    scenario, found = seen.found.scenario, seen.found
     listed = list(_memory_changes(scenario, found))
     ranked: list[tuple[tuple[float, ...], Fix]] = []
     for done, change in enumerate(listed, 1):
@@ -231,7 +245,7 @@ def _memory(scenario: Scenario, found: Estimate, progress: Callable[[float], Non
         weights = change.lever == "quant"
         ranked.append(((change.bought, change.less, slower < 0.8, weights, done if weights else -freed), fix))
     fixes = [fix for _, fix in sorted(ranked, key=lambda item: item[0])]
-    return Diagnosis("memory", found, _memory_sentence(found), _hints(found, "memory"), _nearest_too(found, fixes), (), len(listed))
+    return replace(seen, fixes=_nearest_too(found, fixes), tried=len(listed))
 
 
 def _held(found: Estimate, claimed: bool) -> float:
@@ -281,11 +295,10 @@ def _memory_sentence(found: Estimate) -> str:
 # ---------------------------------------------------------------- uneven devices
 
 
-def _uneven(scenario: Scenario, found: Estimate, progress: Callable[[float], None] | None) -> Diagnosis:
-    """How evenly the devices are filled and busy, and splits that are evener or faster."""
+def _uneven(seen: Diagnosis, progress: Callable[[float], None] | None) -> Diagnosis:
+    """Splits that are evener or faster."""
+    scenario, found = seen.found.scenario, seen.found
     listed = list(changes.splits(scenario))
-    if scenario.system.count < 2:
-        return Diagnosis("uneven", found, "There is one device: nothing can be uneven.", (), (), (), 0)
     laid = _laid(scenario)
     fixes = []
     for done, change in enumerate(listed, 1):
@@ -306,9 +319,7 @@ def _uneven(scenario: Scenario, found: Estimate, progress: Callable[[float], Non
             fix = Fix(change, after.scenario, _filled(laid), _filled(there), effect, True, flags, cost)
             fixes.append((_gap(there), -after.metric("decode_rate"), fix))
     fixes.sort(key=lambda item: item[:2])
-    return Diagnosis(
-        "uneven", found, _uneven_sentence(found, laid), _busy(found, laid), tuple(fix for *_, fix in fixes[:MOST]), (), len(listed)
-    )
+    return replace(seen, fixes=tuple(fix for *_, fix in fixes[:MOST]), tried=len(listed))
 
 
 def _laid(scenario: Scenario) -> Placement | None:

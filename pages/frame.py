@@ -15,6 +15,7 @@ page = st.navigation(
         st.Page("placement.py", title="Placement", url_path="placement"),
         st.Page("suggest.py", title="Suggest a config", url_path="suggest"),
         st.Page("what_if.py", title="What if?", url_path="what_if"),
+        st.Page("troubleshoot.py", title="Troubleshoot", url_path="troubleshoot"),
         st.Page("hardware.py", title="Hardware", url_path="hardware"),
         st.Page("validation.py", title="How wrong are we?", url_path="validation"),
     ],

@@ -24,9 +24,15 @@ _ASKED = "_asked"  # the scenario that they made
 
 
 def scenario_controls(
-    layout: DeltaGenerator | None = None, *, page: str | None = None, title: str = "Roofcast", about: str = ABOUT
+    layout: DeltaGenerator | None = None,
+    *,
+    page: str | None = None,
+    title: str = "Roofcast",
+    about: str = ABOUT,
+    commands: DeltaGenerator | None = None,
 ) -> Scenario:
-    """Draw the form and return its scenario; the degrees of parallelism go into `layout` where it is given.
+    """Draw the form and return its scenario; the degrees of parallelism go into `layout`, the field for a command into `commands`,
+    where they are given.
 
     Raises RoofcastError for a combination that cannot be asked.
     """
@@ -36,7 +42,8 @@ def scenario_controls(
     with st.sidebar:
         st.markdown(f"### {title}")
         st.caption(about)
-        paste.draw(apply)
+        with commands or nullcontext():
+            paste.draw(apply, opened=commands is not None)
         _model(given)
         _machine(given)
         _runtime(given)

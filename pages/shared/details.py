@@ -13,17 +13,18 @@ from core.estimate import launch
 from core.evidence import beside
 from core.quantity import value
 from core.units import show
-from pages.shared import charts, evidence, knobs, number
+from pages.shared import advice_parts, charts, evidence, knobs, number
 from pages.shared import words as texts
 
-_PARTS = ("Users and context", "Evidence", "Roofline", "Memory", "Assumptions", "Run it", "Cost and energy", "Preview")
+HELP = "What would help"
+_PARTS = ("Users and context", HELP, "Evidence", "Roofline", "Memory", "Assumptions", "Run it", "Cost and energy", "Preview")
 
 
 def draw(estimate: Estimate) -> None:
     """The tabs; the open one is part of the address."""
-    drawn = dict(zip(_PARTS, (_load, evidence.draw, _roofline, _memory, _assumptions, _launch, _money, _preview), strict=True))
+    drawn = dict(zip(_PARTS, (_load, _help, evidence.draw, _roofline, _memory, _assumptions, _launch, _money, _preview), strict=True))
     if not estimate.runs:
-        drawn = {name: drawn[name] for name in ("Memory", "Evidence", "Assumptions", "Run it")}
+        drawn = {name: drawn[name] for name in ("Memory", HELP, "Evidence", "Assumptions", "Run it")}
     st.space("small")
     tabs = st.tabs(list(drawn), key=knobs.VIEW, bind="query-params")
     for tab, part in zip(tabs, drawn.values(), strict=True):
@@ -31,6 +32,10 @@ def draw(estimate: Estimate) -> None:
             with tab:
                 part(estimate)
     st.caption(texts.LINK)
+
+
+def _help(estimate: Estimate) -> None:
+    advice_parts.draw(estimate.scenario)
 
 
 # metric, axis title, chart title, logarithmic

@@ -41,6 +41,7 @@ def draw(estimate: Estimate) -> DeltaGenerator:
         rows = tables.share_rows(estimate)
         if rows:
             charts.shares(rows, names=tables.bound_names(), key="shares")
+            st.caption(texts.WHAT_HELPS)
         else:
             st.caption("What holds it back is unknown, for the times are.")
     return trusted

@@ -16,9 +16,9 @@ from pages.shared.words import escape
 _TEXT, _FOUND, _WRONG = "pasted", "_pasted_found", "_pasted_wrong"
 
 
-def draw(apply: Callable[[Mapping[str, Any]], None]) -> None:
-    """The field, its button, and what became of the last command. `apply` sets controls."""
-    with st.expander("Paste a command"):
+def draw(apply: Callable[[Mapping[str, Any]], None], *, opened: bool = False) -> None:
+    """The field, its button, and what became of the last command. `apply` sets controls; `opened`: not folded."""
+    with st.expander("Paste a command", expanded=opened):
         st.text_area(
             "Launch command",
             key=_TEXT,

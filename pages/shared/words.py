@@ -49,6 +49,7 @@ ASSUMPTIONS = (
     "Everything below the numbers shown that no datasheet states: assumptions with their plausible range, guesses "
     "that no document backs, and what you set yourself."
 )
+WHAT_HELPS = "Which single change would help most, at no cost and for money, stands under “What would help” below."
 LAUNCH = "The command that starts the runtime as it was estimated here. Flags that equal the runtime's default are left out."
 MONEY = "At this load, around the clock for a month of 720 hours. Purchase is spread over the useful hours of the machine's life."
 PREVIEW = (
