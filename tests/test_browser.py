@@ -21,6 +21,7 @@ import pytest
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e '.[dev]'")
 expect = sync_api.expect
+expect.set_options(timeout=20_000)  # a busy machine draws late
 
 ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)

@@ -381,10 +381,9 @@ def test_a_fault_is_one_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     def fail() -> None:
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setattr(core.cli, "app", fail)
     monkeypatch.delenv("ROOFCAST_DEBUG", raising=False)
     with pytest.raises(SystemExit) as stopped:
-        core.cli.main()
+        core.cli.main(fail)
     assert stopped.value.code == 1
     said = capsys.readouterr().err
     assert said.startswith("roofcast: This is a fault of Roofcast") and "Traceback" not in said
