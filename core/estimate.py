@@ -24,6 +24,7 @@ from core.formulas.economics import (
     purchase_rate,
 )
 from core.launch import ALL_LAYERS, LaunchKnobs, launch_command
+from core.launch_source import load_knobs
 from core.machine import Columns
 from core.memory import Fit, cache_of_sequence, fit
 from core.memory_bills import card_memories, loading, memories
@@ -244,6 +245,7 @@ def launch(answer: Estimate) -> str:
     if r["gpu_layers"] == r["layers"]:
         knobs["gpu_layers"] = ALL_LAYERS
     native = answer.ir.native_quant or answer.ir.native_dtype
+    knobs |= load_knobs(answer.ir.id, r["runtime"])
     count = answer.scenario.system.devices
     command = launch_command(LaunchKnobs(**{**knobs, "device_count": count, "checkpoint_quant": native}))
     if not answer.cards or not knobs["tensor_split"]:

@@ -12,7 +12,7 @@ import json
 import re
 import zlib
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from pydantic import ValidationError
 
@@ -66,6 +66,14 @@ def commit_of(repo: str, revision: str | None) -> str | None:
         return _ref(repo, wanted).read_text().strip()
     except (OSError, UnicodeDecodeError):
         return None
+
+
+def stored_files(repo: str) -> list[tuple[str, str]]:
+    """(commit, name) of each stored GGUF file of a repository, sorted."""
+    end = ".json.gz"
+    places = (store_folder() / folder_of(repo)).glob(f"*/*{end}")
+    found = ((place.parent.name, unquote(place.name[: -len(end)])) for place in places)
+    return sorted((commit, name) for commit, name in found if name.lower().endswith(".gguf"))
 
 
 def find(target: Target) -> HubModel | None:

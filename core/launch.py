@@ -28,7 +28,8 @@ def launch_command(resolved: LaunchKnobs | Mapping[str, Any]) -> str:
     else:
         known = {field.name for field in fields(LaunchKnobs)}
         knobs = LaunchKnobs(**{k: v for k, v in resolved.items() if k in known and v is not None})
-    for text in (knobs.model, knobs.quant, knobs.kv_dtype, knobs.file, knobs.repository, knobs.repository_file):
+    names = (knobs.model, knobs.quant, knobs.kv_dtype, knobs.file, knobs.repository, knobs.repository_file, knobs.url, knobs.revision)
+    for text in (*names, *knobs.notes):
         # Knobs may come from a link that someone else made, and the result is pasted into a shell.
         if text and (text.startswith("-") or not text.isprintable()):
             raise ScenarioError(f"No launch command can be written for the name {text!r}; give a plain name.")

@@ -11,7 +11,9 @@ from core.cards import checked_shares, read_shares, write_shares
 from core.catalog import models
 from core.catalog.quants import kv_dtype
 from core.errors import CatalogError, RunError, ScenarioError
+from core.hub_model import HubModel
 from core.launch_flags import Table
+from core.launch_source import loaded
 from core.launch_words import ALL_LAYERS
 from core.resolve import find_model, quant_in_name
 from core.units import GIB
@@ -121,6 +123,17 @@ def _resolve(heard: Heard, text: str, runtime_id: str) -> None:
         heard.fields["quant"] = "NVFP4"
 
 
+def _as_fetched(heard: Heard, held: HubModel | None) -> bool:
+    """Takes a model that was fetched: its files say how they are stored."""
+    if held is None:
+        return False
+    heard.fields["model"] = held.id
+    heard.fields.pop("quant", None)
+    heard.notes = [note for note in heard.notes if "not in the catalog" not in note]
+    heard.notes.append(f"The model is the one that was fetched, at {held.revision[:12]}.")
+    return True
+
+
 def _server_model(heard: Heard) -> None:
     text = heard.words.get("model") or heard.positional
     if not text:
@@ -128,6 +141,9 @@ def _server_model(heard: Heard) -> None:
         raise ScenarioError(f"The command names no model; add it, as in: {heard.table.commands[0]} {flag}Qwen/Qwen3-8B.")
     _resolve(heard, text, heard.table.runtime)
     heard.launch["model"] = text
+    revision = heard.launch["revision"] = heard.words.get("revision")
+    if revision and not _as_fetched(heard, loaded(text, revision=revision)):
+        heard.notes.append(f"Revision {revision} was not fetched; `roofcast model {text}@{revision}` reads its files.")
     heard.launch["checkpoint_quant"] = heard.fields.get("quant")
     quant = heard.words.get("quantization")
     if quant is not None and heard.fields.get("quant", "").split("-")[0] != quant.split("-")[0]:
@@ -140,15 +156,17 @@ def _server_model(heard: Heard) -> None:
 
 def _llama_model(heard: Heard) -> None:
     words = heard.words
-    repository, file = words.get("repository"), words.get("repository_file") or words.get("file")
+    repository, file = words.get("repository"), words.get("repository_file") or words.get("file") or words.get("url")
     if not (repository or file):
         raise ScenarioError("The command names no model; add it, as in: llama-server -m Qwen3-8B-Q4_K_M.gguf.")
     name, _, tag = (repository or "").partition(":")
     heard.launch |= {"model": repository or file, "repository": repository, "repository_file": words.get("repository_file")}
     if not repository:
-        heard.launch["file"] = file
+        heard.launch["url" if words.get("url") else "file"] = file
     _resolve(heard, name if repository else str(file), heard.table.runtime)
     heard.model_text = str(repository or file)
+    if _as_fetched(heard, loaded(repository, file)):
+        return
     stated = quant_in_name(f"{name}-{tag}" if tag else file or "", heard.table.runtime) if tag or words.get("repository_file") else None
     if stated:
         heard.fields["quant"] = stated.id
@@ -169,6 +187,7 @@ def _ollama_model(heard: Heard) -> None:
     if not text:
         raise ScenarioError("The command names no model; add `ollama run NAME`, or a Modelfile with its FROM line.")
     _resolve(heard, text, "ollama")
+    _as_fetched(heard, loaded(None, text) if text.lower().endswith(".gguf") and "hf.co/" not in text else loaded(text))
     heard.launch |= {"model": text, "file": text}
 
 

@@ -1,5 +1,5 @@
 """From what stands in a terminal to the words of each command: quotes, continued lines, variables, files written in place,
-`sudo` and its kin, and containers. Nothing is run or expanded."""
+`sudo` and its kin, and containers. Nothing is run, and only variables that the text sets are expanded."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ _HEREDOC = re.compile(
     + "|" + _MARK.format("end2", 4) + r"[ \t]*>{1,2}[ \t]*(?P<after>[^\s<>]+))[^\n]*\n(?P<body>.*?)^[ \t]*(?:(?P=end1)|(?P=end2))[ \t]*$",
     re.M | re.S,
 )  # fmt: skip
+# echo -e "key: value\\n…" > file, which writes it in one line
+_ECHOED = re.compile(
+    r"^[ \t]*(?:(?P<plain>echo)|echo[ \t]+-e|printf)[ \t]+(?P<quote>['\"])(?P<body>.*?)(?P=quote)[ \t]*>{1,2}[ \t]*(?P<file>[^\s<>&|;]+)",
+    re.M | re.S,
+)
+_VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})")
 _ASSIGNED = re.compile(r"^(?:\$env:)?([A-Za-z_][A-Za-z0-9_]*)\s*=(.*)$", re.S)
 # Words before a program that start it, and whether they may matter to what it does.
 _STARTERS = {
@@ -39,6 +45,13 @@ _STARTER_VALUES = {
     "--from",
     "--hostfile",
     "--hosts",
+    "-w",
+    "--nodelist",
+    "--container-image",
+    "--container-mounts",
+    "--container-workdir",
+    "--gres",
+    "--partition",
 }
 # Options of `docker run` that take no value; all others take one.
 _DOCKER_SWITCHES = frozenset(
@@ -82,6 +95,12 @@ def read_shell(text: str) -> Script:
         return ""
 
     text = _HEREDOC.sub(keep, text)
+
+    def keep_line(match: re.Match[str]) -> str:
+        files[match["file"].strip("'\"")] = match["body"] if match["plain"] else match["body"].replace("\\n", "\n")
+        return ""
+
+    text = _ECHOED.sub(keep_line, text)
     if re.search(r"\b[A-Za-z]:\\", text):  # Windows paths: their backslashes quote nothing
         text = re.sub(r"(?<=[\w:.)-])\\(?=[\w.(-])", "/", text)
     text = re.sub(r"^[ \t]*(?:#|//|REM\b).*$", "", text, flags=re.M)
@@ -91,15 +110,30 @@ def read_shell(text: str) -> Script:
     text = re.sub(r"(?:\\|(?<=\s)`|(?<=\s)\^)[ \t]*\n\s*", " ", text.strip() + "\n")
     calls: list[Call] = []
     exported: dict[str, str] = {}
+    used: set[str] = set()
     for words in _commands(text):
-        call = _unwrapped(Call(words))
+        call = _unwrapped(Call(_expanded(words, exported, used)))
         if call.words:
-            calls.append(Call(call.words, {**exported, **call.variables}, call.image, call.devices, call.around))
+            seen = {name: content for name, content in exported.items() if name not in used}
+            calls.append(Call(call.words, {**seen, **call.variables}, call.image, call.devices, call.around))
         else:
             exported.update(call.variables)
     if not calls and exported:
         calls.append(Call([], exported))
     return Script(calls, files)
+
+
+def _expanded(words: list[str], known: dict[str, str], used: set[str]) -> list[str]:
+    """The words with variables that the text itself sets in their place; `used` collects their names."""
+
+    def content(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
+        if name not in known:
+            return match[0]
+        used.add(name)
+        return known[name]
+
+    return [_VARIABLE.sub(content, word) for word in words]
 
 
 def _without_comment(line: str) -> str:

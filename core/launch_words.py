@@ -65,6 +65,9 @@ class LaunchKnobs:
     file: str | None = None  # what the command loads, where that is not to be made from the model's name
     repository: str | None = None  # GGUF on the Hub, "owner/name:quant"
     repository_file: str | None = None
+    url: str | None = None  # of a GGUF file, where neither repository nor path say which
+    revision: str | None = None  # commit, branch or tag of the checkpoint
+    notes: tuple[str, ...] = ()  # what is to be said above the command
     gpu_experts: int | None = None  # experts of every layer that stay on the device (KTransformers)
     visible: int | None = None  # devices that the command shows the runtime
     keep_defaults: bool = False  # write what is given though it is the default
@@ -95,8 +98,11 @@ def say(knobs: LaunchKnobs, entry: Runtime, table: Table) -> Said:
     if knobs.cpu_offload_gib is not None and not knobs.keep_defaults:
         words["cpu_offload_gib"] = math.ceil(knobs.cpu_offload_gib)  # of an estimate: rounded up, so that it fits
     words["visible"] = ",".join(map(str, range(knobs.visible))) if knobs.visible else None
-    said = Said(words)
+    words["revision"] = knobs.revision
+    said = Said(words, list(knobs.notes))
     _SAY.get(table.extends or table.runtime, _server)(said, knobs, entry, table)
+    if knobs.revision and words["model"] == knobs.model and not any(flag.knob == "revision" for flag in table.to_write()):
+        said.comments.append(f"{entry.name} loads the newest revision; the estimate read {knobs.revision}.")
     if knobs.cp > 1 and not any(flag.knob == "cp" for flag in table.to_write()):
         said.comments.insert(0, f"Context parallel {knobs.cp} is not in this line: set it as your version of {entry.name} has it.")
     return said
@@ -175,7 +181,9 @@ def _llama_cpp(said: Said, knobs: LaunchKnobs, entry: Runtime, table: Table) -> 
     alone = knobs.split == "none" and (several or knobs.keep_defaults)
     rows = knobs.split == "tensor" or knobs.tp > 1
     words["kv_keys"], words["kv_values"] = kv_pair(knobs.kv_dtype, keep=knobs.keep_defaults)
-    if knobs.repository is not None:
+    if knobs.url is not None:
+        words["url"] = knobs.url
+    elif knobs.repository is not None:
         words["repository"], words["repository_file"] = knobs.repository, knobs.repository_file
     else:
         words["file"] = gguf(knobs)

@@ -1,6 +1,7 @@
 """A model of every family, served by a hub on loopback and read back: parameters, cache and file size against published ones.
 
     python tests/hub_check.py            prints the table as Markdown
+    python tests/hub_check.py --write    writes it into docs/models.md
 
 Published totals stand in data/catalog/models, sizes of GGUF files in data/golden/gguf_sizes.json, and measured KV buffers
 among the runs. What a row cannot be held against is left blank.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,10 +27,30 @@ from core.errors import RoofcastError
 from core.ir_build import build_ir
 from core.memory_points import point_of, read_points
 from core.model_facts import facts
+from core.predict import write_whole
 from core.units import GIB
 
 ROOT = Path(__file__).resolve().parents[1]
 TOLERANCE = 0.005
+DOCUMENT = ROOT / "docs" / "models.md"
+HEAD = """# Models, held against what others published
+
+Written by `python tests/hub_check.py --write`. A model of every family that is known: its files are laid out as they are published,
+served by a hub on loopback and read back, as any id of the Hugging Face Hub is. Parameters are held against the published total,
+the cache of a token (16 bits, all layers) against buffers that engines printed, the tensors of a GGUF file against its published
+size. Where nobody published a figure the cell stays empty.
+
+"""
+WHY = {
+    "text and vision": "The published total counts the vision tower too. Here stands the language model alone; the rest is the tower.",
+    "text, vision and audio": "The published total counts the vision and audio towers too. Here stands the language model alone.",
+    "a copy of the tied head": "The published file stores the table of embeddings a second time, as the output head that is tied to it.",
+    "attention masks stored as tensors": "The published file stores each layer's causal mask among the weights; it is no parameter.",
+    "packed elements": "The published total counts stored numbers, each of which holds several weights.",
+    "an undeclared prediction module": "The published total counts a module that predicts tokens, which the config does not declare.",
+    "undeclared prediction modules": "The published total counts modules that predict tokens, which the config does not declare.",
+    "an estimate": "The published figure is an estimate of whoever listed it, not a count; ours is the sum of the tensors' shapes.",
+}
 PREFERRED = ("Q4_K_M", "Q8_0", "MXFP4_MOE")
 
 
@@ -68,6 +90,8 @@ def measured_kv() -> dict[str, float]:
     """Bytes that a token takes in a 16-bit cache, by measured buffers of models whose layers all keep every token."""
     found: dict[str, float] = {}
     for row in read_points():
+        if "kv" not in row["measured_kind"]:
+            continue
         try:
             point = point_of(row)
         except RoofcastError:
@@ -92,7 +116,7 @@ def rows(hub: FakeHub, largest: float = float("inf")) -> Iterator[Row]:
         total, module = found["parameters"], found["prediction_module_parameters"]
         published = entry.published_parameters or 0
         ours = min((total, total + module), key=lambda n: abs(n - published)) if published else total
-        why = "" if entry.published_covers == "weights" else f"published counts {entry.published_covers}" if published else ""
+        why = WHY.get(entry.published_covers or "", "") if published else ""
         yield Row(name, found["family"], ours, published, found["kv_bytes_per_token"], buffers.get(name, 0.0),
                   found["file_bytes"], 0.0, why)  # fmt: skip
     yield from gguf_rows(hub, largest)
@@ -120,18 +144,21 @@ def table(found: list[Row]) -> str:
     def against(ours: float, theirs: float, unit: float, digits: int) -> str:
         return f"{ours / unit:,.{digits}f} |" + (f" {theirs / unit:,.{digits}f} ({ours / theirs - 1:+.2%}) |" if theirs else " |")
 
-    lines = ["| Model | Family | Parameters, 10⁹ | published | KV a token, KiB | measured | File, GB | published | Why |",
-             "|---|---|--:|--:|--:|--:|--:|--:|---|"]  # fmt: skip
+    lines = ["| Model | Family | Parameters, 10⁹ | published | KV a token, KiB | measured | File, GB | published |",
+             "|---|---|--:|--:|--:|--:|--:|--:|"]  # fmt: skip
     for row in found:
         cells = (
             against(row.parameters, row.published, 1e9, 3),
             against(row.kv_bytes, row.measured_kv, 1024, 1),
             against(row.file_bytes, row.published_bytes, 1e9, 2),
         )
-        lines.append(f"| {row.id} | {row.family} | {' '.join(cells)} {row.why if row.misses else ''} |")
+        lines.append(f"| {row.id} | {row.family} | {' '.join(cells)}")
     missed = [row for row in found if row.misses]
     families = len({row.family for row in found})
     lines.append(f"\n{len(found)} models of {families} families; {len(missed)} differ by more than {TOLERANCE:.1%} in some figure.")
+    for why in dict.fromkeys(row.why for row in missed):
+        names = ", ".join(row.id for row in missed if row.why == why)
+        lines.append(f"\n- {names}: {why or 'nothing at hand explains it.'}")
     return "\n".join(lines)
 
 
@@ -139,7 +166,11 @@ def main() -> None:
     os.environ.pop("ROOFCAST_OFFLINE", None)
     with running() as hub, tempfile.TemporaryDirectory() as home:
         os.environ.update(HF_ENDPOINT=hub.address, ROOFCAST_HOME=home)
-        print(table(list(rows(hub))))
+        text = table(list(rows(hub)))
+    if "--write" in sys.argv[1:]:
+        write_whole(DOCUMENT, f"{HEAD}{text}\n")
+    else:
+        print(text)
 
 
 if __name__ == "__main__":

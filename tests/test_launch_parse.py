@@ -17,6 +17,7 @@ from core.launch import LaunchKnobs, launch_command
 from core.launch_flags import Flag, Table, tables
 from core.launch_parse import parse
 from core.scenario import PARTS, Scenario, from_flat
+from harness import launch_doc
 
 GOLDEN = json.loads((DATA / "golden" / "launch.json").read_text(encoding="utf-8"))
 LOAD = {"prompt_tokens", "output_tokens", "context_depth", "concurrency"}  # a benchmark's, which no server's command says
@@ -38,6 +39,12 @@ def test_real_commands(case: dict[str, Any]) -> None:
     assert list(parsed.unknown) == case["unknown"]
     assert parsed.command() == case["written"]
     assert without_load(parse(parsed.command()).fields) == without_load(parsed.fields)
+
+
+def test_the_document_of_real_commands_is_current() -> None:
+    read = [case["read"] for case in GOLDEN["commands"]]
+    assert len(read) >= 10 and sum(map(bool, read)) >= 10
+    assert launch_doc.DOCUMENT.read_text(encoding="utf-8") == launch_doc.text(), "run `python -m harness.launch_doc`"
 
 
 # ---------------------------------------------------------------- the law, both ways
@@ -274,6 +281,14 @@ def test_secrets_are_not_repeated() -> None:
     assert "secret" not in repr((parsed.not_modelled, parsed.unknown, parsed.notes, parsed.command()))
 
 
+def test_variables_and_files_that_the_text_itself_sets() -> None:
+    file = "echo -e 'kv_cache_config:\\n  dtype: fp8' > o.yml"
+    parsed = parse(f"model=Qwen/Qwen3-8B\nexport TP=2\n{file}\ntrtllm-serve ${{model}} --tp_size $TP --config o.yml")
+    assert parsed.fields == {"runtime": "tensorrt-llm", "model": "Qwen/Qwen3-8B", "tp": 2, "count": 2, "kv_dtype": "fp8"}
+    assert not parsed.unknown, "a variable that was put in its place is none of the server's"
+    assert parse("vllm serve $MODEL").model_text == "$MODEL"
+
+
 # ---------------------------------------------------------------- single flags
 
 
@@ -380,8 +395,8 @@ def test_tables_set_knobs_that_exist_and_explain_the_rest() -> None:
     known = {*PARTS, *Scenario.model_fields, *(option.knob for option in OPTIONS)}
     words = {  # a runtime's own, which core.launch_heard translates
         "dtype", "quantization", "expert_parallel", "attention_dp", "visible", "cpu_offload_gib", "options_file", "fraction_in_file",
-        "file", "repository", "repository_file", "all_experts", "overrides", "split_mode", "layer_partition", "devices", "all_context",
-        "kv_keys", "kv_values", "spread", "server_context", "pipeline", "sharded", "gpu_experts",
+        "file", "repository", "repository_file", "url", "revision", "all_experts", "overrides", "split_mode", "layer_partition",
+        "devices", "all_context", "kv_keys", "kv_values", "spread", "server_context", "pipeline", "sharded", "gpu_experts",
     }  # fmt: skip
     for table in tables().values():
         for flag in table.flags:
