@@ -6,15 +6,16 @@ import streamlit as st
 
 from core.errors import RoofcastError
 from core.placement import placement
-from pages.shared import placement_parts, what_if_add
-from pages.shared.controls import scenario_controls, show_notices
+from pages.shared import controls, knobs, placement_parts, what_if_add
+from pages.shared.address import show_notices
 from pages.shared.words import SMALL_SCREEN, escape
 
 head = st.container(key="answer", gap="small")
-layout = st.grid(min_column_width=138, gap="small")
+with st.grid(min_column_width=138, gap="small"):
+    controls.again(knobs.LAYOUT)
+    apart = placement_parts.apart()
 try:
-    scenario = scenario_controls(layout)
-    apart = placement_parts.apart(layout)
+    scenario = controls.scenario()
     found = placement(scenario, apart)
 except RoofcastError as error:
     with head:

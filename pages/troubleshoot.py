@@ -6,16 +6,16 @@ import streamlit as st
 
 from core.errors import RoofcastError
 from core.troubleshoot import look, troubleshoot
-from pages.shared import progress
+from pages.shared import controls, paste, progress
 from pages.shared import troubleshoot_parts as parts
-from pages.shared.controls import scenario_controls, show_notices
+from pages.shared.address import show_notices
 from pages.shared.words import SMALL_SCREEN, escape
 
 head = st.container(key="answer", gap="small")
 symptom = parts.symptom()
-commands = st.container()
+paste.draw(controls.apply, opened=True)
 try:
-    scenario = scenario_controls(page="troubleshoot", commands=commands)
+    scenario = controls.scenario()
     seen = look(scenario, symptom)
 except RoofcastError as error:
     with head:

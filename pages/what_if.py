@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.builds import SLOTS
 from core.compare import compare
 from core.errors import RoofcastError
-from pages.shared import what_if_api, what_if_builds, what_if_state, what_if_sweep, what_if_table, what_if_why
-from pages.shared.controls import scenario_controls
+from pages.shared import controls, what_if_api, what_if_builds, what_if_state, what_if_sweep, what_if_table, what_if_why
 from pages.shared.words import SMALL_SCREEN, escape
 
-what_if_state.arrive()
 head = st.container(key="answer", gap="small")
-letter = SLOTS[what_if_state.edited()].upper()
 try:
-    scenario = scenario_controls(page=what_if_state.PAGE, title=f"Build {letter}", about="Change it here; all other builds stay.")
+    scenario = controls.scenario()
 except RoofcastError as error:
     with head:
         st.title("This cannot be asked", anchor=False)

@@ -19,14 +19,11 @@ LOAD = Scenario(model="gpt-oss-120b", system=System(device="h100-sxm5-80gb", cou
 
 
 def opened(**query: str) -> AppTest:
-    """The page with this query, within the frame. Turning to a page empties the address, so it is set when that is done."""
-    page = AppTest.from_file(FRAME, default_timeout=60).switch_page("model.py").run()
-    page.switch_page("model.py").run()
-    page.query_params.clear()
+    """The page with this query, within the frame."""
+    page = AppTest.from_file(FRAME, default_timeout=60)
+    page.switch_page("model.py")
     for key, text in query.items():
         page.query_params[key] = text
-    if "model_view" in query:
-        page.session_state["model_view"] = query["model_view"]
     return checked(page.run())
 
 
@@ -39,9 +36,8 @@ def title(page: AppTest) -> str:
     return page.title[0].value.replace("\\", "")
 
 
-def value_of(page: AppTest, key: str) -> str:
-    held = page.query_params[key]
-    return held if isinstance(held, str) else str(held[0])
+def chosen(page: AppTest) -> str:
+    return str(page.selectbox("model").value)
 
 
 @pytest.mark.parametrize("view", PARTS)
@@ -58,18 +54,17 @@ def test_the_header_holds_the_total_against_the_published_one() -> None:
     assert "as published" in text and "Equals the published total of 8,190,735,360." in text
     assert "text and vision" in said(opened(model="gemma-3-27b-it"))
     labels = {button.key: button.label for button in page.button}
-    assert labels["number-parameters"] == "8.19 B" and labels["number-kv"] == "144 KiB" and labels["number-weights"] == "15.3 GiB"
+    assert labels["number-parameters"] == "8.19 B" and labels["number-kv"] == "144 KiB" and labels["number-weights"] == "4.68 GiB"
 
 
-def test_choices_go_into_the_address() -> None:
+def test_the_form_says_what_is_weighed() -> None:
     page = opened()
-    checked(page.selectbox("inspect-model").select("Qwen3-8B").run())
-    assert value_of(page, "model") == "Qwen3-8B" and "Qwen3-8B" in title(page)
-    checked(page.selectbox("inspect-quant").select("Q4_K_M").run())
-    checked(page.selectbox("inspect-kv_dtype").select("q8_0").run())
-    assert value_of(page, "quant") == "Q4_K_M" and value_of(page, "kv_dtype") == "q8_0"
+    checked(page.selectbox("model").select("Qwen3-8B").run())
+    checked(page.selectbox("kv_dtype").select("q8_0").run())
     labels = {button.key: button.label for button in page.button}
-    assert labels["number-weights"] == "4.68 GiB" and labels["number-kv"] == "76.5 KiB"
+    assert "Qwen3-8B" in title(page) and labels["number-weights"] == "4.68 GiB" and labels["number-kv"] == "76.5 KiB"
+    checked(page.selectbox("runtime").select("vLLM").run())
+    assert {button.key: button.label for button in page.button}["number-weights"] == "15.3 GiB"
 
 
 def test_numbers_explain_themselves() -> None:
@@ -83,8 +78,8 @@ def test_numbers_explain_themselves() -> None:
                                              ("Qwen3-8B?nonsense=3", "no field")])  # fmt: skip
 def test_a_bad_link_gets_a_sentence(model: str, word: str) -> None:
     page = opened(model=model)
-    assert word in notices(page)
-    assert page.text_input(f"hub-text-{model}").value == model
+    assert word in notices(page) and "Llama-3.1-8B-Instruct" in title(page)
+    assert page.text_input(f"hub-text-{model}").value == model, "it can be fetched with a click"
 
 
 # ---- a scenario
@@ -94,18 +89,30 @@ def test_a_scenario_is_shown_operation_by_operation() -> None:
     page = opened(**dict(parse_qsl(LOAD.to_query())), model_view="Step by step")
     text = said(page)
     assert "two H100 SXM5 80GB" in text and "Whole step" in text and "all-reduce" in text
-    assert not [box for box in page.selectbox if box.key == "inspect-quant"], "the scenario says how weights are stored"
     checked(page.button("number-op-opsum-whole-time").click().run())
     assert page.code
     checked(page.segmented_control("step_phase").set_value("prefill").run())
     assert "attention (prompt)" in said(page)
-    assert value_of(page, "device") == "h100-sxm5-80gb", "the address still holds the scenario"
+    assert page.selectbox("device").value == "H100 SXM5 80GB" and page.number_input("concurrency").value == 8
 
 
 def test_what_cannot_be_asked_gets_a_sentence() -> None:
     page = opened(model="Qwen3-8B", device="RTX 4090", tp="3", model_view="Step by step")
     assert "tensor" in notices(page) and "Qwen3-8B" in title(page)
-    assert "Choose a machine and a load" in said(opened(model="Qwen3-8B", model_view="Step by step"))
+
+
+def test_a_scenario_goes_from_page_to_page() -> None:
+    """Through the menu, over pages without the form, and with another model chosen on the way."""
+    page = estimated(model="Qwen3-8B", device="RTX 3090", concurrency="4", flash_attention="0", threads="8")
+    for name in ("model.py", "placement.py", "hardware.py", "model.py", "validation.py", "placement.py"):
+        checked(page.switch_page(name).run())
+    checked(page.selectbox("model").select("Qwen3-14B").run())
+    checked(page.switch_page("model.py").run())
+    assert "Qwen3-14B" in title(page)
+    checked(page.switch_page("estimate.py").run())
+    assert sentence(page).startswith("Qwen3-14B at Q4_K_M fits one RTX 3090") and not notices(page)
+    assert page.number_input("concurrency").value == 4 and page.toggle("flash_attention").value is False
+    assert any("threads 8" in caption.value for caption in page.sidebar.caption), "what only a link says goes along"
 
 
 # ---- the Hub
@@ -129,7 +136,7 @@ def test_a_model_is_fetched_on_a_click_alone(hub: FakeHub) -> None:
     page = opened(model="me/small")
     assert not hub.asked and "No model" in notices(page)
     page = fetched(opened(), "https://huggingface.co/me/small")
-    assert value_of(page, "model") == name and name in title(page) and "no published total" in said(page)
+    assert chosen(page) == name and name in title(page) and "no published total" in said(page)
     asked = len(hub.asked)
     again = opened(model=name, model_view="Fields")
     assert name in title(again) and len(hub.asked) == asked, "a link to it asks nothing"
@@ -147,7 +154,7 @@ def test_nobody_reads_with_the_owners_token(hub: FakeHub, monkeypatch: pytest.Mo
 def test_a_visitors_token_is_used_once_and_forgotten(hub: FakeHub) -> None:
     name = small(hub, gated=True)
     page = fetched(opened(), "me/small", TOKEN)
-    assert value_of(page, "model") == name and TOKEN in hub.tokens
+    assert chosen(page) == name and TOKEN in hub.tokens
     assert page.text_input("hub-token-0+").value == "" and page.text_input("hub-token-0+").proto.type == 1
     assert TOKEN not in str(page.session_state) and TOKEN not in str(page.query_params) and TOKEN not in said(page)
 
@@ -163,7 +170,7 @@ def test_what_is_no_model_of_the_hub_gets_a_sentence(hub: FakeHub, text: str, wo
 def test_a_fetched_model_and_one_changed_by_hand_can_be_estimated(hub: FakeHub) -> None:
     name = small(hub)
     page = fetched(opened(), "me/small")
-    for asked, said_of in ((value_of(page, "model"), name), ("Qwen3-8B?num_hidden_layers=40", "Qwen3-8B?num_hidden_layers=40")):
+    for asked, said_of in ((chosen(page), name), ("Qwen3-8B?num_hidden_layers=40", "Qwen3-8B?num_hidden_layers=40")):
         answer = estimated(model=asked)
         assert sentence(answer).startswith(f"{said_of.rpartition('/')[2]} at ") and not notices(answer)
         checked(answer.number_input("concurrency").set_value(4).run())
@@ -177,7 +184,7 @@ def test_a_field_set_by_hand_is_marked_and_taken_back() -> None:
     page = opened(model="Qwen3-8B", model_view="Fields")
     page.text_input("by-hand-text").input("num_hidden_layers=40")
     checked(page.button("by-hand-go").click().run())
-    assert value_of(page, "model") == "Qwen/Qwen3-8B?num_hidden_layers=40" and "in 40 layers" in title(page)
+    assert chosen(page) == "Qwen/Qwen3-8B?num_hidden_layers=40" and "in 40 layers" in title(page)
     ways = page.dataframe[0].value.set_index("Field")["From"]
     assert ways["num_hidden_layers"] == "by hand" and ways["hidden_size"] == "catalog"
     page.text_input("by-hand-text").input("layers of gold")
@@ -190,7 +197,7 @@ def test_a_field_set_by_hand_is_marked_and_taken_back() -> None:
 def test_two_models_side_by_side() -> None:
     page = opened(model="Qwen3-8B", model_view="Compare")
     checked(page.selectbox("inspect-against").select("Qwen3-14B").run())
-    assert value_of(page, "against") == "Qwen3-14B"
+    assert "Qwen3-14B" in str(page.query_params["against"])
     shown = page.dataframe[0].value
     assert set(shown["Differs"]) == {True}
     checked(page.toggle("only-differs").set_value(False).run())

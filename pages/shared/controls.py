@@ -3,178 +3,108 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
-from typing import Any
+from typing import Any, cast
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from core import choices
 from core.choices import ARRIVALS, AUTO, CUSTOM, NONE, NUMA, SPLITS
 from core.errors import RoofcastError
 from core.inspect_model import model_options
 from core.scenario import Scenario, from_flat
-from pages.shared import further, knobs, own_devices, paste
+from pages.shared import address, further, knobs, own_devices, paste
 from pages.shared.knobs import Knob
-from pages.shared.words import ABOUT, escape
+from pages.shared.words import ABOUT
 
-_TITLED = {"split": SPLITS, "numa": NUMA}  # lists whose address holds titles
-_FORM, _FORM_PAGE = "_form", "_form_page"  # the controls as last drawn with their address, and on which page
-_ASKED = "_asked"  # the scenario that they made
+_ASKED = "_asked"  # the scenario of the form as last drawn, or why there is none
+_NEXT_MODEL = "_next_model"
 
 
-def scenario_controls(
-    layout: DeltaGenerator | None = None,
-    *,
-    page: str | None = None,
-    title: str = "Roofcast",
-    about: str = ABOUT,
-    commands: DeltaGenerator | None = None,
-) -> Scenario:
-    """Draw the form and return its scenario; the degrees of parallelism go into `layout`, the field for a command into `commands`,
-    where they are given.
+def form(title: str = "Roofcast", about: str = ABOUT, *, commands: bool = True) -> None:
+    """Draw the form beside the page. The frame draws it, so that its controls keep their values from page to page.
 
-    Raises RoofcastError for a combination that cannot be asked.
+    A page that lays another scenario into the form sets the controls before (`apply`), in the frame or in a callback. Without
+    `commands` the page draws the field for a command itself.
     """
-    _carry(page or ("estimate" if layout is None else "placement"))
-    _read_link()
     given: dict[str, Any] = {}
+    if _NEXT_MODEL in st.session_state:
+        st.session_state["model"] = st.session_state.pop(_NEXT_MODEL)
     with st.sidebar:
         st.markdown(f"### {title}")
         st.caption(about)
-        with commands or nullcontext():
-            paste.draw(apply, opened=commands is not None)
+        with st.container():  # also where it is empty: controls that moved would lose their hold on the address
+            if commands:
+                paste.draw(apply)
         _model(given)
         _machine(given)
         _runtime(given)
         _load(given)
-        _advanced(given, layout)
-        given |= _linked()
-    address = {key: text for key, text in st.query_params.to_dict().items() if key not in knobs.ELSEWHERE}
-    st.session_state[_FORM] = {key: st.session_state[key] for key in given if key in st.session_state}, address
+        _advanced(given)
+        given |= address.linked()
     unset = {"profile": (CUSTOM,), "instance": (NONE,)}  # a split of "none" is one
-    asked = from_flat({key: item for key, item in given.items() if item != AUTO and item not in unset.get(key, ())})
-    st.session_state[_ASKED] = asked
-    return asked
+    try:
+        st.session_state[_ASKED] = from_flat({k: item for k, item in given.items() if item != AUTO and item not in unset.get(k, ())})
+    except RoofcastError as error:
+        st.session_state[_ASKED] = error
 
 
-def last() -> Scenario | None:
-    """What the form asked last in this session, on whichever page."""
-    return st.session_state.get(_ASKED)
+def scenario() -> Scenario:
+    """What the form asks. Raises RoofcastError for a combination that cannot be asked."""
+    found = st.session_state[_ASKED]
+    if isinstance(found, RoofcastError):
+        raise found
+    return cast(Scenario, found)
 
 
-def page_before() -> str | None:
-    """Which page drew the form last."""
-    return st.session_state.get(_FORM_PAGE)
+def values() -> dict[str, Any]:
+    """What the controls hold, by their keys, and what only the link said; nothing before the form was drawn."""
+    keys = (*knobs.LISTS, *knobs.SWITCHES, *knobs.NUMBERS, *knobs.TEXTS, address.LINKED) if _ASKED in st.session_state else ()
+    return {key: st.session_state[key] for key in keys if key in st.session_state}
 
 
-def arrived(page: str) -> None:
-    """A page that sets the controls itself: nothing is carried to it."""
-    st.session_state[_FORM_PAGE] = page
+def chosen_model() -> str:
+    """The form's model, which is always one that is here."""
+    return str(st.session_state["model"])
 
 
-def _carry(page: str) -> None:
-    """Coming from another page with this form: set its controls as they were there, for Streamlit keeps them by page."""
-    before = st.session_state.get(_FORM_PAGE, page)
-    st.session_state[_FORM_PAGE] = page
-    if before != page:
-        values, address = st.session_state.get(_FORM, ({}, {}))
-        for key, item in values.items():
-            st.session_state[key] = item
-        st.query_params.from_dict(address | st.query_params.to_dict())
-        st.rerun()  # bound controls take both only from before they are drawn
+def again(listed: Iterable[Knob]) -> None:
+    """Numbers of the form a second time, on the page itself: whichever is changed, both show it."""
+    for knob in listed:
+        key = f"again-{knob.key}"
+        st.session_state[key] = st.session_state[knob.key]
+        st.number_input(
+            knob.label,
+            knob.low,
+            knob.high,
+            None,
+            knob.step,
+            key=key,
+            on_change=_copy,
+            args=(key, knob.key),
+            help=knob.help,
+            placeholder=AUTO,
+        )
 
 
-def show_notices() -> None:
-    """Say what was wrong with the address that this session was opened with: one sentence each."""
-    notices = [escape(notice) for notice in st.session_state.get("_link_notices", [])]
-    if notices:
-        st.warning("\n".join(f"- {notice}" for notice in notices) if len(notices) > 1 else notices[0])
+def _copy(key: str, to: str) -> None:
+    st.session_state[to] = st.session_state[key]
+
+
+def choose_model(name: str) -> None:
+    """Set the form's model from a page below it: the script starts over. Raises RoofcastError for an unknown one."""
+    st.session_state[_NEXT_MODEL] = choices.exact("model", name)
+    st.rerun()
 
 
 def apply(changes: Mapping[str, Any]) -> None:
     """Set controls from code (a button's callback); None empties a number or takes a list back to "auto"."""
     for key, item in changes.items():
         if key in knobs.IN_ADDRESS:
-            st.query_params.from_dict({**st.query_params.to_dict(), key: str(item)}) if item else st.query_params.pop(key, None)
+            address.put(key, item)
         elif item is None:
             st.session_state[key] = AUTO if key in knobs.LISTS else "" if key in knobs.TEXTS else None
         else:
             st.session_state[key] = item
-
-
-# ---------------------------------------------------------------- the address
-
-
-def _read_link() -> None:
-    """Once a session, before any control is bound: make the address's values exact, and note what cannot be meant."""
-    if "_link_notices" in st.session_state:
-        return
-    asked = {key: text for key, text in st.query_params.to_dict().items() if not key.startswith("embed")}
-    kept, notices = _exact_link(asked)
-    st.session_state["_link_notices"] = notices
-    if kept != asked:
-        # Bound controls read the address when they are first drawn: correct it first, then start over.
-        st.query_params.from_dict(kept)
-        st.rerun()
-
-
-def read_again() -> None:
-    """Take the address anew when this form is drawn next: another page may lead back with an address of its own."""
-    st.session_state.pop("_link_notices", None)
-    st.session_state.pop("model", None)  # it may be one that only the last address listed, and would be taken for a wrong one
-
-
-def _exact_link(asked: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    kept: dict[str, str] = {}
-    notices: list[str] = []
-    runtime = choices.RUNTIME
-    known = {*knobs.LISTS, *knobs.SWITCHES, *knobs.NUMBERS, *knobs.TEXTS, *knobs.IN_ADDRESS, *knobs.LINK_ONLY, *knobs.ELSEWHERE}
-    for key in sorted(asked, key=lambda k: k != "runtime"):
-        text = asked[key]
-        if key not in known:
-            notices.append(f"The link sets “{key}”, which is no control of this page; it was ignored.")
-            continue
-        try:
-            kept[key] = _exact(key, text, runtime)
-        except RoofcastError as error:
-            notices.append(f"The link's “{key}” was ignored: {error}")
-            continue
-        if key == "runtime":
-            runtime = kept[key]
-    if "profile" in kept and kept["profile"] != CUSTOM and "device" not in kept:
-        kept |= {key: f"{item}" for key, item in choices.profile_knobs(kept["profile"]).items()} | kept
-    if "instance" in kept and kept["instance"] != NONE and "device" not in kept:
-        kept |= {key: f"{item}" for key, item in choices.instance_knobs(kept["instance"]).items() if item is not None} | kept
-    return kept, notices
-
-
-def _exact(key: str, text: str, runtime: str) -> str:
-    if key in knobs.ELSEWHERE:
-        return text
-    if key == "arrival":
-        found = {name: title for name, title in ARRIVALS.items() if text in (name, title)}
-        return next(iter(found.values()), ARRIVALS["closed"])
-    if key in _TITLED:
-        return next((title for name, title in _TITLED[key].items() if text in (name, title)), _TITLED[key][AUTO])
-    if key == "host_link":
-        return further.link_title(choices.exact(key, text) if text != further.SLOT else AUTO)
-    if key == "request_rate_per_s" and not text:
-        return ""
-    item = choices.exact(key, text, runtime)
-    return str(item).lower() if isinstance(item, bool) else f"{item}"
-
-
-def _linked() -> dict[str, Any]:
-    """What only a link can set, told below the form. It stays in the address until it is dropped."""
-    found = {key: text for key, text in st.query_params.to_dict().items() if key in knobs.LINK_ONLY}
-    if found:
-        st.caption("From the link: " + escape("; ".join(f"{key.replace('_', ' ')} {text}" for key, text in found.items())) + ".")
-        if st.button("Drop these", key="drop-linked"):
-            for key in found:
-                del st.query_params[key]
-            st.rerun()
-    return found
 
 
 # ---------------------------------------------------------------- controls
@@ -212,7 +142,7 @@ def _numbers(listed: Iterable[Knob], given: dict[str, Any]) -> None:
 def _model(given: dict[str, Any]) -> None:
     given["model"] = _choose(
         "Model",
-        model_options(st.query_params.get("model")),
+        model_options(st.session_state.get("model", st.query_params.get("model"))),
         choices.default_model(),
         "model",
         help="Type to search. Instruction-tuned and base versions of a model behave alike here.",
@@ -351,7 +281,7 @@ def _load(given: dict[str, Any]) -> None:
         _number(knobs.USERS, given)
 
 
-def _advanced(given: dict[str, Any], layout: DeltaGenerator | None) -> None:
+def _advanced(given: dict[str, Any]) -> None:
     with st.expander("Cache and batching"):
         given["kv_dtype"] = _choose(
             "KV cache type",
@@ -395,8 +325,7 @@ def _advanced(given: dict[str, Any], layout: DeltaGenerator | None) -> None:
                 help="Of the layers, in the order of the cards: 3,1 gives the first three quarters (llama.cpp's --tensor-split, vLLM's "
                 "VLLM_PP_LAYER_PARTITION).",
             )
-        with layout or nullcontext():
-            _numbers(knobs.LAYOUT, given)
+        _numbers(knobs.LAYOUT, given)
         _numbers(knobs.OFFLOAD, given)
     with st.expander("What I know of my machine"):
         given["cpu"] = _choose("CPU", choices.cpu_names(), AUTO, "cpu", help="Computes what stays in host memory.")

@@ -239,4 +239,5 @@ WHAT_IF = (
     *SLOTS, "edit", "what_if_view", "why", "why_way", "over", "over_values", "and_over", "and_over_values", "drawn", "api_in",
     "api_out", "api_use",
 )  # fmt: skip  # of the comparison alone
-ELSEWHERE = (VIEW, MLP_TP.key, *WHAT_IF, "symptom", "measured")  # in an address, but no part of a scenario
+# In an address, but no part of a scenario.
+ELSEWHERE = (VIEW, MLP_TP.key, "model_view", "step_phase", "against", *WHAT_IF, "symptom", "measured")

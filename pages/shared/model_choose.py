@@ -1,4 +1,4 @@
-"""Which model the inspector shows: the catalog's by search, or one of the Hugging Face Hub, fetched when it is asked for."""
+"""Which model the inspector shows: the form's, weighed as the scenario has it; others are fetched from the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from core import choices
+from core.answer import Estimate
 from core.catalog.own_hardware import may_store
-from core.catalog.quants import kv_dtypes
 from core.errors import RoofcastError
 from core.hub import fetch
-from core.inspect_model import Inspected, inspect_model, model_options, quant_options
+from core.inspect_model import Inspected
+from pages.shared import address, controls
 from pages.shared.words import escape
 
 _WRONG, _TRY = "_hub_wrong", "_hub_try"
@@ -26,63 +26,16 @@ class Choice:
     kv: str
 
 
-def choose(fixed: tuple[str, str] | None) -> Choice:
-    """Draw the choice of model, weights and cache. `fixed`: the quantisation and cache type of a scenario, which then hold.
-
-    Raises RoofcastError where the address names no model that is here.
-    """
-    asked = st.query_params.get("model") or choices.default_model()
-    try:
-        name = choices.exact("model", asked)
-        found = inspect_model(name)
-    except RoofcastError:
-        _pick("Model", choices.model_names(), None, "model", "Type to search the catalog.")
-        _fetch_form(asked)
-        raise
-    about = "Type to search the catalog. Others come from the Hub, below."
-    if fixed is not None:
-        _pick("Model", model_options(name), name, "model", about)
-        quant, kv = fixed
-    else:
-        left, middle, right = st.columns([4, 2, 2], vertical_alignment="bottom")
-        with left:
-            _pick("Model", model_options(name), name, "model", about)
-        with middle:
-            quant = _of_address("Weights", quant_options(found), "quant", "How the weights are stored; first, as they were published.")
-        with right:
-            types = ["f16", *(key for key in kv_dtypes() if key != "f16")]
-            kv = _of_address("KV cache", types, "kv_dtype", "How keys and values are stored.")
-    _fetch_form("")
-    return Choice(found, quant, kv)
+def choice_of(found: Inspected, estimate: Estimate | None) -> Choice:
+    """The model as the scenario stores it; as published where there is no estimate of it."""
+    if estimate is None:
+        return Choice(found, found.published_as, "f16")
+    return Choice(found, estimate.resolved["quant"], estimate.resolved["kv_dtype"])
 
 
-def _pick(label: str, options: list[str], current: str | None, knob: str, about: str) -> str | None:
-    """A searchable list that writes its choice into the address; the address says what is chosen."""
-    key = f"inspect-{knob}"
-    st.session_state[key] = current
-    picked: str | None = st.selectbox(label, options, index=None, key=key, on_change=_chosen, args=(knob, key), help=about)
-    return picked
-
-
-def _of_address(label: str, options: list[str], knob: str, about: str) -> str:
-    asked = st.query_params.get(knob)
-    return _pick(label, options, asked if asked in options else options[0], knob, about) or options[0]
-
-
-def _chosen(knob: str, key: str) -> None:
-    if st.session_state[key] is None:
-        st.query_params.pop(knob, None)
-    else:
-        st.query_params[knob] = st.session_state[key]
-
-
-def show(name: str) -> None:
-    """Make this the model that is shown."""
-    st.query_params["model"] = name
-
-
-def _fetch_form(asked: str) -> None:
+def fetch_form() -> None:
     """Fetches a model's headers on a click. The token is the visitor's own, used once, and forgotten with the form."""
+    asked = address.wanted_model()
     turn = st.session_state.setdefault(_TRY, 0)
     wrong = st.session_state.pop(_WRONG, None)
     with st.expander("Another model, from Hugging Face", expanded=bool(asked or wrong), icon=":material/cloud_download:"):
@@ -106,7 +59,9 @@ def _fetch_form(asked: str) -> None:
         try:
             with st.spinner("Reading the headers …"):
                 # False and not None: what this server's owner may read is not the visitor's to see.
-                show(fetch(text or "", token or False, local=False).id)
+                name = fetch(text or "", token or False, local=False).id
         except RoofcastError as error:
             st.session_state[_WRONG] = str(error)
-        st.rerun()
+            st.rerun()
+        address.forget_wanted()
+        controls.choose_model(name)

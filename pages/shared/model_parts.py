@@ -13,7 +13,7 @@ from core.errors import RoofcastError
 from core.inspect_model import as_published, field_rows, inspect_model, model_options, record_source, set_by_hand
 from core.quantity import value
 from core.units import show
-from pages.shared import model_choose, model_diagram, number
+from pages.shared import controls, model_diagram, number
 from pages.shared.model_choose import Choice
 from pages.shared.words import escape
 
@@ -118,14 +118,14 @@ def fields(choice: Choice) -> None:
         st.warning(escape(wrong))
     if pressed and text:
         try:
-            model_choose.show(set_by_hand(found.facts["id"], text))
+            named = set_by_hand(found.facts["id"], text)
         except RoofcastError as error:
             st.session_state[_WRONG] = str(error)
-        st.rerun()
+            st.rerun()
+        controls.choose_model(named)
     plain = as_published(found.facts["id"])
     if plain != found.facts["id"] and st.button("Take back what was set by hand", key="by-hand-drop"):
-        model_choose.show(plain)
-        st.rerun()
+        controls.choose_model(plain)
 
 
 def compare(choice: Choice) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import html
 from typing import Any
-from urllib.parse import parse_qsl
 
 import pandas as pd
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from core import placement_rows as rows
 from core.fewest import minimum_devices
@@ -32,13 +30,12 @@ _FEWEST = (
 )
 
 
-def apart(place: DeltaGenerator) -> int | None:
+def apart() -> int | None:
     """The control for the feed-forward part's tensor parallel, None where it is cut as attention."""
     knob = knobs.MLP_TP
-    with place:
-        picked = st.number_input(
-            knob.label, knob.low, knob.high, None, knob.step, key=knob.key, bind="query-params", help=_APART, placeholder=controls.AUTO
-        )
+    picked = st.number_input(
+        knob.label, knob.low, knob.high, None, knob.step, key=knob.key, bind="query-params", help=_APART, placeholder=controls.AUTO
+    )
     return None if picked is None else int(picked)
 
 
@@ -50,9 +47,7 @@ def answer(found: Placement) -> None:
     for sentence in (*(reason.text for reason in found.reasons), rows.host_words(found), *found.notes):
         if sentence:
             st.markdown(f":gray[{escape(sentence)}]")
-    st.page_link(
-        "estimate.py", label="Speed of this scenario", icon=":material/arrow_back:", query_params=dict(parse_qsl(found.scenario.to_query()))
-    )
+    st.page_link("estimate.py", label="Speed of this scenario", icon=":material/arrow_back:")
 
 
 def draw(found: Placement, mlp_tp: int | None) -> None:

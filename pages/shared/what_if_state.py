@@ -16,8 +16,7 @@ from core.scenario import Scenario, from_flat
 from pages.shared import controls, knobs
 
 EDIT = "edit"  # in the address: the letter of the build that the form shows
-PAGE = "what_if"
-_BUILDS, _NOTICES = "_what_if_builds", "_what_if_notices"
+_BUILDS, _NOTICES, _BEFORE = "_what_if_builds", "_what_if_notices", "_what_if_before"
 
 
 def builds() -> list[Scenario]:
@@ -30,6 +29,11 @@ def edited() -> int:
     return place_of(st.query_params.get(EDIT, SLOTS[0]), len(builds()))
 
 
+def letter() -> str:
+    """The build that the form shows, as people call it."""
+    return SLOTS[edited()].upper()
+
+
 def arrive() -> None:
     """Take the builds that a link brings, or those of the session; where the page opens, lay the edited one into the form."""
     slots = {slot: text for slot in SLOTS if (text := st.query_params.get(slot))}
@@ -40,18 +44,30 @@ def arrive() -> None:
         brought = True
     elif not known:
         _store([current()])
-    if brought or controls.page_before() != PAGE:
+    if _BEFORE not in st.session_state:
+        st.session_state[_BEFORE] = controls.values()
+        brought = True
+    if brought:
         _lay(builds()[edited()])
         for key in (*knobs.LISTS, *knobs.SWITCHES, *knobs.NUMBERS, *knobs.TEXTS):
             with contextlib.suppress(StreamlitAPIException):  # of a control that is drawn already, and writes it itself
                 st.query_params.pop(key, None)
-        controls.arrived(PAGE)
         st.rerun()  # bound controls take their values only from before they are drawn
 
 
+def leave() -> None:
+    """On any other page: the form asks again what it asked before, or the build that it shows where the session began with that."""
+    if _BEFORE in st.session_state:
+        for key, item in (st.session_state.pop(_BEFORE) or controls.values()).items():
+            st.session_state[key] = item  # set anew, so that the address gets it
+
+
 def current() -> Scenario:
-    """What the form asked last, or what the other pages open with."""
-    return controls.last() or from_flat({"model": choices.default_model(), "device": choices.default_device()})
+    """What the form asked last, or what the pages open with."""
+    try:
+        return controls.scenario()
+    except (RoofcastError, KeyError):
+        return from_flat({"model": choices.default_model(), "device": choices.default_device()})
 
 
 def keep(scenario: Scenario) -> list[Scenario]:
