@@ -100,6 +100,11 @@ class Space:
         c.host_memory = np.where(np.isnan(self.ram[index]), c.host_memory, self.ram[index])
         return c
 
+    def may_offload(self, index: np.ndarray) -> np.ndarray:
+        """Whether weights may lie in host memory: not on rented machines, for nobody says which part of a host comes with them."""
+        own = np.array([self.goal.offload and m.side != "cloud" for m in self.machines], dtype=bool)
+        return own[self.machine[index]]
+
     def kinds(self, index: np.ndarray) -> list[Traits]:
         """What kind of thing each candidate is, for the correction."""
         return [_kind(self.rows[row][0].kind, _of_model(self.ir.id), self.quants[quant], count)
@@ -149,7 +154,7 @@ def space(goal: Goal, model: str, listed: Sequence[Machine]) -> Space:
         device = hardware.device(machine.system.device)
         spec = _spec(machine.system, device)
         for runtime in runtimes_for(goal, device):
-            layouts = _layouts(goal, ir, runtime, machine.system.count, device)
+            layouts = _layouts(goal, ir, runtime, machine, device)
             options = []
             for quant in weights_for(ir.id, runtime.id, device, goal.quants):
                 for kv in caches_for(goal, runtime.id, device):
@@ -370,15 +375,15 @@ def caches_for(goal: Goal, runtime: str, device: Device) -> tuple[str | None, ..
     return (None, *[kind.id for kind in kinds if not kind.guess and (floats or not kind.format.startswith("fp8"))][:1])
 
 
-def _layouts(goal: Goal, ir: ModelIR, entry: Runtime, count: int, device: Device) -> np.ndarray:
+def _layouts(goal: Goal, ir: ModelIR, entry: Runtime, machine: Machine, device: Device) -> np.ndarray:
     """Legal splits × what may be offloaded; rows of (tp, pp, dp, ep, mode)."""
-    alone = device.unified or device.kind == "cpu"
+    alone = device.unified or device.kind == "cpu" or machine.side == "cloud"
     moe = any(block.mlp.kind == "moe" for block in ir.blocks)
     modes = [0]
     if goal.offload and entry.offload == "layers" and not alone:
         modes = [0, 2, *([1] if moe and entry.experts_offload else [])]
     users = goal.users if goal.request_rate_per_s is None else 4096
-    return _laid_out(ir.id, entry.id, count, tuple(modes), users)
+    return _laid_out(ir.id, entry.id, machine.system.count, tuple(modes), users)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -45,9 +45,9 @@ class Memories:
     short: np.ndarray
 
 
-def fits_of(goal: Goal, group: Group, c: Columns, found: Fit) -> Memories:
+def fits_of(group: Group, c: Columns, found: Fit, may_offload: np.ndarray | bool = True) -> Memories:
     """As `core.verdict.feasible` says of one scenario, for all of a group. Beyond that a server that shares a pool must have room in
-    it for one conversation of the context that it is started with, and the goal may want nothing in host memory."""
+    it for one conversation of the context that it is started with, and nothing lies in host memory where it may not."""
 
     def spread(x: Any) -> np.ndarray:
         return np.broadcast_to(np.asarray(x, dtype=float), len(group))
@@ -62,8 +62,8 @@ def fits_of(goal: Goal, group: Group, c: Columns, found: Fit) -> Memories:
         away = spread(found.host_experts) > 0
         fails = ((short > 0) | (over_host > 0) | no_sequence) & ~(pooled & ~no_sequence & cache)
         lacking = np.maximum(np.maximum(short, over_host), np.where(no_sequence, spread(found.kv_sequence) - spread(found.pool), 0.0))
-        if not goal.offload:
-            fails, lacking = fails | away, np.maximum(lacking, np.where(away, spread(found.host_needed), 0.0))
+        banned = away & ~np.asarray(may_offload)
+        fails, lacking = fails | banned, np.maximum(lacking, np.where(banned, spread(found.host_needed), 0.0))
     return Memories(~fails, away, np.where(fails, np.maximum(lacking, 1.0), 0.0))
 
 
@@ -72,7 +72,7 @@ def memory_pass(space: Space, index: np.ndarray, machines: np.ndarray) -> Memori
 
     def one(at: np.ndarray, group: Group) -> Arrays:
         with np.errstate(all="ignore"):
-            found = fits_of(space.goal, group, group.c, fit(make_plan(group.ir, group.c), group.c))
+            found = fits_of(group, group.c, fit(make_plan(group.ir, group.c), group.c), space.may_offload(index[at]))
         return {"fits": found.fits, "offloaded": found.offloaded, "short": found.short}
 
     whole = _each(one, space, index, machines)
@@ -95,7 +95,7 @@ def _each(work: Callable[[np.ndarray, Group], Arrays], space: Space, index: np.n
     return whole
 
 
-def outcome(goal: Goal, group: Group, c: Columns, found: Fit, served: Served) -> Arrays:
+def outcome(goal: Goal, group: Group, c: Columns, found: Fit, served: Served, may_offload: np.ndarray | bool = True) -> Arrays:
     """What gates and ranking look at, arrays along the group in base units: metrics, times at the goal's percentile, "load"
     (share of the capacity that arrivals ask for), "fits", "offloaded" and "short"."""
     with np.errstate(all="ignore"):
@@ -106,7 +106,7 @@ def outcome(goal: Goal, group: Group, c: Columns, found: Fit, served: Served) ->
             late = table[name] if share is None or name == "tpot" else tail_time(mean=table[name], wait=wait, share=share)
             table[f"{name} asked"] = late
         table["load"] = group.spread(served.load)
-    memories = fits_of(goal, group, c, found)
+    memories = fits_of(group, c, found, may_offload)
     return {**table, "fits": memories.fits, "offloaded": memories.offloaded, "short": memories.short}
 
 
@@ -144,7 +144,7 @@ class Rough:
             scales = {term: scale[kind] for term, scale in self.scales.items()}
             c = applied(group.c, scales, {name: factor[kind] for name, factor in self.factors.items()}, self.version)
             _, found, served = run(replace(group, c=c))
-            table = outcome(self.space.goal, group, c, found, served)
+            table = outcome(self.space.goal, group, c, found, served, self.space.may_offload(index[at]))
             for name, sort in BAND_OF.items():
                 faster, slower = (width[kind] for width in self.widths[sort])
                 low, high = (faster, slower) if name in TIMES else (-slower, -faster)
@@ -172,7 +172,7 @@ def exact_pass(space: Space, correction: Correction, index: np.ndarray, machines
     def one(at: np.ndarray, group: Group) -> Arrays:
         kinds = space.kinds(index[at])
         found = correct(group, kinds, correction)
-        table = outcome(space.goal, group, found.c, found.found, found.served)
+        table = outcome(space.goal, group, found.c, found.found, found.served, space.may_offload(index[at]))
         for name, (low, high) in found.ends.items():
             table |= {f"{name} low": low, f"{name} high": high}
         if space.goal.pessimistic:

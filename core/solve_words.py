@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from core.catalog.models import ir
 from core.catalog.quality import tiers
 from core.catalog.runtimes import runtime
-from core.goal import Goal
-from core.solved import Candidate
+from core.goal import Goal, Side
+from core.quality import quality
+from core.solved import Candidate, Solved
 from core.units import show
 from core.words import model_name
 
+SIDE_NAMES: dict[Side, str] = {"owned": "Yours", "build": "To buy", "cloud": "To rent"}
+OBJECTIVES: dict[str, str] = {
+    "cost": "Lowest cost",
+    "throughput": "Most tokens a second",
+    "latency": "Quickest answers",
+    "model_size": "Largest model",
+    "throughput_per_usd": "Most for the money",
+    "throughput_per_w": "Most for the power",
+}
 _AT = {"mean": "", "p90": " at the 90th percentile", "p95": " at the 95th percentile", "p99": " at the 99th percentile"}
 
 
@@ -21,9 +32,16 @@ def machines(candidate: Candidate) -> str:
     return f"{many}{candidate.machine.name}"
 
 
+def running(candidate: Candidate) -> str:
+    """What runs on it: "Q4_K_M in llama.cpp", with the cache where that is not the engine's own."""
+    entry = runtime(candidate.scenario.runtime)
+    cache = f", KV cache in {candidate.kv_dtype}" if candidate.kv_dtype != entry.default_kv_dtype else ""
+    return f"{candidate.quant} in {entry.name}{cache}"
+
+
 def way(candidate: Candidate) -> str:
     """A candidate in words: "2 × RTX 3090 in a desktop PC, running Q4_K_M in llama.cpp"."""
-    return f"{machines(candidate)}, running {candidate.quant} in {runtime(candidate.scenario.runtime).name}"
+    return f"{machines(candidate)}, running {running(candidate)}"
 
 
 def how_many(candidate: Candidate) -> str:
@@ -70,3 +88,71 @@ def missed(goal: Goal, gate: str, candidate: Candidate, short: float, ratio: flo
         "power": f"draws {show(candidate.power_w, 'W')}, not {show(_or_nan(goal.max_power_w), 'W')}",
     }[gate]
     return f"{what} {said}."
+
+
+def asked_words(goal: Goal) -> str:
+    """The goal in a sentence."""
+    models = " or ".join(model_name(name) for name in goal.models) if len(goal.models) < 4 else f"one of {len(goal.models)} models"
+    who = f"{goal.users:,} users at once" if goal.users > 1 else "one user"
+    if goal.request_rate_per_s is not None:
+        who = f"{goal.request_rate_per_s:g} requests a second"
+    said = [f"{models} for {who}", f"{goal.prompt_tokens:,} tokens in, {goal.output_tokens:,} out, room for {goal.context:,}"]
+    at = _AT[goal.times_at]
+    if goal.max_ttft_s is not None:
+        said.append(f"first token within {show(goal.max_ttft_s, 's')}{at}")
+    if goal.tpot_s is not None:
+        said.append(f"{show(1 / goal.tpot_s, 'tok/s')} or more for each")
+    if goal.max_latency_s is not None:
+        said.append(f"whole answer within {show(goal.max_latency_s, 's')}{at}")
+    if goal.min_output_tok_s is not None:
+        said.append(f"{show(goal.min_output_tok_s, 'tok/s')} or more in all")
+    limits = ((goal.max_usd_per_month, "USD", " a month"), (goal.max_purchase_usd, "USD", " to buy"), (goal.max_power_w, "W", ""))
+    said += [f"at most {show(limit, unit)}{of}" for limit, unit, of in limits if limit is not None]
+    if goal.quality_floor != "any":
+        said.append(f"{goal.quality_floor} loss of quality")
+    return f"{'; '.join(said)}."
+
+
+def headline(found: Mapping[Side, Candidate | None]) -> str:
+    """The answer in a sentence: the least that meets the goal on each side."""
+    said = []
+    for side, candidate in found.items():
+        if candidate is None:
+            continue
+        if side == "owned":
+            said.append(f"your {candidate.machine.name} does it")
+        elif side == "build":
+            said.append(f"buy {machines(candidate)} ({show(_or_nan(candidate.purchase_usd), 'USD')})")
+        else:
+            said.append(f"rent {machines(candidate)} ({show(candidate.usd_per_month, 'USD')} a month)")
+    if not said:
+        return "Nothing in the catalog meets this"
+    whole = f"{', '.join(said[:-1])}, or {said[-1]}" if len(said) > 1 else said[0]
+    return f"{whole[0].upper()}{whole[1:]}"
+
+
+def quality_words(candidate: Candidate) -> str:
+    """What the quantisation costs in quality, and what that does not tell."""
+    said = quality(candidate.scenario.model, candidate.quant).sentence
+    small = candidate.kv_dtype != runtime(candidate.scenario.runtime).default_kv_dtype
+    return f"{said} What the smaller KV cache loses is not in it." if small else said
+
+
+def order_words(goal: Goal) -> str:
+    """By what candidates are ranked, in a sentence."""
+    end = "the bad end of their ranges (p10 of speeds, p90 of memory)" if goal.pessimistic else "their medians"
+    first = OBJECTIVES[goal.objective].lower()
+    return (
+        f"Ordered by {first}, then by speed, at {end}; a point of quality weighs as much as a fifth of the speed. Of each machine and "
+        "model the best way to run it is listed, of what is yours every runtime and quantisation. The objective cannot tell a tie apart."
+    )
+
+
+def funnel_words(solved: Solved) -> str:
+    """How many candidates there were and how long it took."""
+    f = solved.funnel
+    took = sum(f.seconds.values())
+    return (
+        f"{f.enumerated:,} legal ways on {f.machines:,} machines; {f.pruned:,} were beaten by one alike, {f.estimated:,} estimates were "
+        f"rough and {f.exact:,} exact, in {show(took, 's', 2)}: {f.per_second:,.0f} candidates a second."
+    )

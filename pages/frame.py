@@ -10,6 +10,7 @@ from pages.shared.style import apply_style
 st.set_page_config(page_title="Roofcast", layout="wide", initial_sidebar_state="auto")
 apply_style()
 estimate = st.Page("estimate.py", title="Your hardware", default=True)
+target = st.Page("target.py", title="What should I buy?", url_path="target")
 model = st.Page("model.py", title="Model", url_path="model")
 placement = st.Page("placement.py", title="Placement", url_path="placement")
 suggest = st.Page("suggest.py", title="Suggest a config", url_path="suggest")
@@ -18,7 +19,7 @@ troubleshoot = st.Page("troubleshoot.py", title="Troubleshoot", url_path="troubl
 hardware = st.Page("hardware.py", title="Hardware", url_path="hardware")
 validation = st.Page("validation.py", title="How wrong are we?", url_path="validation")
 
-page = st.navigation([estimate, model, placement, suggest, what_if, troubleshoot, hardware, validation], position="top")
+page = st.navigation([estimate, target, model, placement, suggest, what_if, troubleshoot, hardware, validation], position="top")
 asks = page in (estimate, model, placement, what_if, troubleshoot)
 if page != what_if:
     what_if_state.leave()

@@ -40,3 +40,21 @@ def cost_per_million(*, rate: DollarRate, tokens: TokenRate) -> Dollars:
 def cost_per_month(*, rate: DollarRate, month: Seconds) -> Dollars:
     """Dollars for a month of running."""
     return rate * month
+
+
+@formula("definition")
+def fleet_cost(*, each: Dollars, machines: Count) -> Dollars:
+    """What several machines of one kind cost together."""
+    return each * machines
+
+
+@formula("definition")
+def fleet_rate(*, each: TokenRate, machines: Count) -> TokenRate:
+    """Tokens a second of several machines that share the load alike."""
+    return each * machines
+
+
+@formula("definition")
+def fleet_power(*, each: Watts, machines: Count) -> Watts:
+    """The draw of several machines of one kind."""
+    return each * machines

@@ -17,6 +17,7 @@ _CSS = """
   text-underline-offset: 6px;
   text-decoration-color: color-mix(in srgb, currentColor 35%, transparent); }
 [class*="st-key-tile-"] button:hover p { text-decoration-color: currentColor; }
+[class*="st-key-target-"] [class*="st-key-tile-"] button p { font-size: 1.15rem; }
 [class*="st-key-line-"] button, [class*="st-key-step-"] button { padding: 0; min-height: 0; justify-content: flex-start;
   text-align: left; }
 [class*="st-key-line-"] button p { font-variant-numeric: tabular-nums; text-decoration: underline dotted;
