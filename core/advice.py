@@ -24,6 +24,7 @@ from core.setting import settle
 from core.sweep import answer, point
 from core.units import show, significant
 from core.upgrades import upgrades
+from core.waterfall_words import factor
 
 SMALL = 0.03  # a gain below this is not worth a line
 MOST_DEVICES = 3
@@ -203,12 +204,7 @@ def gain_words(option: Option, metric: str) -> str:
     unit = DRAWN[metric].unit
     if option.runs_now:
         return f"it runs: {shown(option.after, unit)}"
-    return f"{times(option.gain)}: {shown(option.after, unit)} instead of {shown(option.before, unit)}"
-
-
-def times(gain: float) -> str:
-    """A gain in a few signs: "×1.8", "+4 %"."""
-    return f"×{gain:.2g}" if gain >= 1.095 else f"+{100 * (gain - 1):.0f} %"
+    return f"{factor(option.gain)}: {shown(option.after, unit)} instead of {shown(option.before, unit)}"
 
 
 def price_words(option: Option) -> str:
@@ -248,7 +244,7 @@ def _sentence(found: Estimate, metric: str, sure: Sequence[Option]) -> str:
 
 
 def _short(option: Option) -> str:
-    return "it runs then" if option.runs_now else times(option.gain)
+    return "it runs then" if option.runs_now else factor(option.gain)
 
 
 def _lower(text: str) -> str:

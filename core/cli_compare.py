@@ -156,11 +156,11 @@ def _cut(text: str) -> str:
 
 def _show_waterfall(found: Waterfall, names: list[str]) -> None:
     from core.cli_show import text_table
-    from core.waterfall_words import amount, how, title
+    from core.waterfall_words import amount, factor, how, title
 
     heading = f"Why {title(found.metric)}: {names[0]} {amount(found, found.start)} → {names[1]} {amount(found, found.end)}"
     rows = [
-        [bar.title, _cut(f"{bar.before} → {bar.after}"), amount(found, bar.amount, sign=True), f"×{bar.factor:.2f}",
+        [bar.title, _cut(f"{bar.before} → {bar.after}"), amount(found, bar.amount, sign=True), factor(bar.factor),
          "" if bar.sure else "too little to be sure of"]
         for bar in found.bars
     ]  # fmt: skip

@@ -15,7 +15,7 @@ from core.hosted import Hosted, against_api
 from core.quantity import value
 from core.units import GIB, HOUR, significant
 from core.waterfall import Waterfall
-from core.waterfall_words import UNITS, amount
+from core.waterfall_words import UNITS, amount, factor
 
 Row = dict[str, Any]
 # Unit in the core → how an axis counts it, and what it is called there.
@@ -71,7 +71,7 @@ def waterfall_rows(found: Waterfall, names: tuple[str, str]) -> list[Row]:
             {
                 "label": bar.title, "start": at / scale, "end": end / scale, "middle": (at + end) / 2 / scale,
                 "kind": "better" if better else "worse", "sure": bar.sure, "change": f"{bar.before} → {bar.after}",
-                "text": f"{amount(found, bar.amount, sign=True)} (×{bar.factor:.2g})", "note": spread_over,
+                "text": f"{amount(found, bar.amount, sign=True)} ({factor(bar.factor)})", "note": spread_over,
             }
         )  # fmt: skip
         at = end
@@ -166,7 +166,7 @@ def heat_rows(records: Sequence[Mapping[str, Any]], axes: tuple[Axis, Axis], met
 
 
 def who_rows(records: Sequence[Mapping[str, Any]], axes: tuple[Axis, Axis], metric: str, builds: Sequence[Build]) -> list[Row]:
-    """For each pair of values the best build and by which factor; `sure`: by more than two such estimates may be off."""
+    """For each pair of values the best build and by which factor over the next; `shade` ends in "?" where that is too close to call."""
     more, found = DRAWN[metric].more, []
     named = {one.name: one for one in builds}
     cells: dict[tuple[str, str], list[tuple[float, str]]] = {}
@@ -179,11 +179,11 @@ def who_rows(records: Sequence[Mapping[str, Any]], axes: tuple[Axis, Axis], metr
         ordered = sorted(known, reverse=more)
         best, name = ordered[0]
         if len(ordered) == 1:
-            found.append({"x": x, "y": y, "build": name, "text": "alone", "sure": True})
+            found.append({"x": x, "y": y, "build": name, "shade": name, "text": "alone"})
             continue
         ratio = max(best / ordered[1][0], ordered[1][0] / best)
         sure = math.log(ratio) > spread(metric, named[name], named[ordered[1][1]])
-        found.append({"x": x, "y": y, "build": name, "text": f"×{ratio:.2g}", "sure": sure})
+        found.append({"x": x, "y": y, "build": name, "shade": name if sure else f"{name}?", "text": factor(ratio)})
     return found
 
 

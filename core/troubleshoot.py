@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from core import changes
-from core.advice import Option, beside, times, try_all
+from core.advice import Option, beside, try_all
 from core.answer import Estimate
 from core.catalog import runtimes
 from core.changes import Change
@@ -25,6 +25,7 @@ from core.scenario import Scenario
 from core.sweep import answer
 from core.units import show
 from core.upgrades import upgrades
+from core.waterfall_words import factor
 
 Symptom = Literal["memory", "ttft", "decode", "throughput", "uneven"]
 SYMPTOMS: dict[Symptom, str] = {
@@ -129,7 +130,7 @@ def _mildest(options: Sequence[Option]) -> list[Option]:
 def _fix(found: Estimate, option: Option, metric: str) -> Fix:
     after = answer(option.scenario)
     unit = DRAWN[metric].unit
-    effect = "runs now" if option.runs_now else f"{times(option.gain)} better"
+    effect = "runs now" if option.runs_now else f"{factor(option.gain)} better"
     before = "does not run" if option.runs_now else shown(option.before, unit)
     flags = flag_changes(found, after)
     return Fix(option.change, option.scenario, before, shown(option.after, unit), effect, option.sure, flags, option.note)

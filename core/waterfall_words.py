@@ -30,6 +30,13 @@ def amount(found: Waterfall, number: float, *, sign: bool = False) -> str:
     return mark + (f"${abs(number) * HOUR:.3g}/h" if unit == "USD/s" else show(abs(number), unit))
 
 
+def factor(ratio: float) -> str:
+    """A ratio in a few signs: "×1.8", and near one "+4 %" or "−4 %"."""
+    if not 0.905 < ratio < 1.095:
+        return f"×{ratio:.2g}"
+    return f"{'−' if ratio < 1 else '+'}{abs(100 * (ratio - 1)):.0f} %"
+
+
 def how(found: Waterfall) -> list[str]:
     """How the bars came about, and what stands in the way of swapping each input alone."""
     if len(found.bars) < 2:

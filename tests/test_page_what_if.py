@@ -92,6 +92,14 @@ def test_every_part_opens(query: dict[str, str], said: str) -> None:
     assert said in words(page) or said in [box.label for box in page.selectbox]
 
 
+def test_a_guessed_price_is_counted_where_it_is_asked_for() -> None:
+    mac = HOME.with_(device="Apple M3 Ultra (80-core GPU)", quant="Q4_K_M")
+    page = opened(**to_link([HOME, mac]))
+    assert "without the machine" in table(page)
+    page.button("price-1").click().run()
+    assert "without the machine" not in table(page) and not page.exception
+
+
 def test_numbers_explain_themselves() -> None:
     page = opened(**TWO)
     page.button("number-vs-0").click().run()

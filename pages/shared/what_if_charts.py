@@ -15,12 +15,17 @@ Rows = list[dict[str, Any]]
 BETTER, WORSE = "#009E73", "#D55E00"  # told apart by colour-blind eyes, on light and dark
 _LINE = alt.Step(34)  # pixels of a bar with its room
 _CELL = alt.Step(30)
+_AXIS = "datum.value >= 1000 ? format(datum.value, '~s') : format(datum.value, '~g')"
+_LOW, _HIGH, _INK = "#d3e6f5", "#0b4f86", "#1b2430"  # of maps, alike on light and dark
+# Of each build where it is best for sure, and where that is too close to call: dark text is read on all of them.
+_BEST = ("#56B4E9", "#E69F00", "#2FBF97", "#E29AC2")
+_CLOSE = ("#c9e5f7", "#f7e0ae", "#b9e8da", "#f3d9e7")
 _POWERS = "datum.value >= 1048576 ? datum.value / 1048576 + 'M' : datum.value >= 1024 ? datum.value / 1024 + 'k' : datum.value"
 
 
 def _colour(names: Sequence[str], *, legend: bool = False) -> alt.Color:
     """Each build keeps its colour on every chart."""
-    shown = alt.Legend(title=None, orient="top", symbolType="circle", labelLimit=400) if legend else None
+    shown = alt.Legend(title=None, orient="top", symbolType="circle", symbolOpacity=1, labelLimit=400) if legend else None
     return alt.Color("build:N", scale=alt.Scale(domain=list(names)), legend=shown)
 
 
@@ -33,7 +38,7 @@ def ranges(rows: Rows, *, names: Sequence[str], title: str, unit: str, key: str)
 def _ranges(rows: Rows, names: Sequence[str], unit: str) -> alt.LayerChart | alt.FacetChart:
     base = alt.Chart(pd.DataFrame(rows))
     y = alt.Y("build:N", title=None, sort=list(names), axis=alt.Axis(ticks=False, domain=False, labelFontWeight="bold", labelFontSize=13))
-    x = alt.X("low:Q", title=unit, scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=5, labelExpr="format(datum.value, '~s')"))
+    x = alt.X("low:Q", title=unit, scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=5, labelExpr=_AXIS))
     hint = [alt.Tooltip("build:N", title="Build"), alt.Tooltip("what:N", title="What"), alt.Tooltip("text:N", title="Median"),
             alt.Tooltip("span:N", title="Range")]  # fmt: skip
     colour = _colour(names)
@@ -63,7 +68,7 @@ def waterfall(rows: Rows, *, axis: str, key: str) -> None:
     hint = [alt.Tooltip("label:N", title="Input"), alt.Tooltip("change:N", title="Change"), alt.Tooltip("text:N", title="Worth"),
             alt.Tooltip("note:N", title="Over all orders")]  # fmt: skip
     bars = base.mark_bar(height=18, cornerRadius=1).encode(
-        x=alt.X("start:Q", title=axis, axis=alt.Axis(tickCount=5, labelExpr="format(datum.value, '~s')", grid=True)),
+        x=alt.X("start:Q", title=axis, axis=alt.Axis(tickCount=5, labelExpr=_AXIS, grid=True)),
         x2="end:Q", y=y, color=kinds, opacity=alt.condition("datum.sure", alt.value(1.0), alt.value(0.45)), tooltip=hint,
     )  # fmt: skip
     text = base.mark_text(dy=-16, fontSize=12, align="center").encode(x="middle:Q", y=y, text="text:N", color=kinds)
@@ -139,10 +144,10 @@ def heat(rows: Rows, *, x_title: str, y_title: str, title: str, x_order: Sequenc
         y=alt.Y("y:N", sort=list(y_order), title=y_title),
     )
     cells = base.mark_rect(cornerRadius=2).encode(
-        color=alt.Color("amount:Q", legend=None, scale=alt.Scale(type="log")),
+        color=alt.Color("amount:Q", legend=None, scale=alt.Scale(type="log", range=[_LOW, _HIGH])),
         tooltip=[alt.Tooltip("x:N", title=x_title), alt.Tooltip("y:N", title=y_title), alt.Tooltip("text:N", title=title)],
     )
-    text = base.mark_text(fontSize=11).encode(text="short:N", color=alt.condition("datum.dark", alt.value("#ffffff"), alt.value("#1b2430")))
+    text = base.mark_text(fontSize=11).encode(text="short:N", color=alt.condition("datum.dark", alt.value("#ffffff"), alt.value(_INK)))
     st.markdown(f"**{title}**")
     st.altair_chart(alt.layer(cells, text).properties(height=_CELL), width="stretch", key=key, alt=f"{title} over {x_title} and {y_title}")
 
@@ -154,13 +159,13 @@ def who(rows: Rows, *, names: Sequence[str], x_title: str, y_title: str, x_order
         x=alt.X("x:N", sort=list(x_order), title=x_title, axis=alt.Axis(labelAngle=0, labelOverlap=True)),
         y=alt.Y("y:N", sort=list(y_order), title=y_title),
     )
+    shades = alt.Scale(domain=[*names, *(f"{name}?" for name in names)], range=[*_BEST[: len(names)], *_CLOSE[: len(names)]])
     cells = base.mark_rect(cornerRadius=2).encode(
-        color=_colour(names, legend=True),
-        opacity=alt.condition("datum.sure", alt.value(0.85), alt.value(0.3)),
+        color=alt.Color("shade:N", scale=shades, legend=alt.Legend(title=None, orient="top", values=list(names))),
         tooltip=[alt.Tooltip("x:N", title=x_title), alt.Tooltip("y:N", title=y_title), alt.Tooltip("build:N", title="Best"),
                  alt.Tooltip("text:N", title="By")],
     )  # fmt: skip
-    text = base.mark_text(fontSize=11).encode(text="text:N")
+    text = base.mark_text(fontSize=11, color=_INK).encode(text="text:N")
     st.altair_chart(alt.layer(cells, text).properties(height=_CELL), width="stretch", key=key, alt=f"Which build is best over {x_title}")
 
 

@@ -103,6 +103,15 @@ def edit(place: int) -> None:
     _lay(builds()[place])
 
 
+def change(place: int, scenario: Scenario) -> None:
+    """Another scenario for one of the builds; laid into the form where that shows it."""
+    found = builds()
+    found[place] = scenario
+    _store(found)
+    if place == edited():
+        _lay(scenario)
+
+
 def add(scenario: Scenario) -> None:
     """One more build, which the form then shows."""
     found = [*builds(), scenario][: len(SLOTS)]  # a copy may be equal: it is there to be changed

@@ -11,8 +11,10 @@ from core import compare_rows, compare_tables
 from core.compare import Cell, Comparison, Line
 from core.errors import RoofcastError
 from core.evidence import nearest
+from core.price_guess import guess
 from core.trust import what_to_trust
-from pages.shared import number, what_if_builds, what_if_charts
+from core.units import show
+from pages.shared import number, what_if_builds, what_if_charts, what_if_state
 from pages.shared.words import escape
 
 _CSS = """
@@ -56,6 +58,7 @@ def draw(found: Comparison) -> None:
         return
     st.html(_CSS + _table(found))
     st.caption(_TIES)
+    _prices(found)
     _trust(found)
     _charts(found)
     _explain(found)
@@ -81,6 +84,18 @@ def _cell(cell: Cell, line: Line, place: int) -> str:
     marked = ' class="w"' if line.best == (place,) else ""
     below = "".join(f"<i>{html(text)}</i>" for text in (cell.span, cell.note) if text)
     return f"<td{marked}><b>{html(cell.text or '–')}</b>{below}</td>"
+
+
+def _prices(found: Comparison) -> None:
+    """A button for each build whose machine has no price in the catalog, where one is guessed."""
+    for place, one in enumerate(found.builds):
+        told = guess(one)
+        if told is not None:
+            label = f"{one.name}: count {show(told.usd, 'USD')} for the machine"
+            st.button(
+                escape(label), key=f"price-{place}", icon=":material/sell:", on_click=what_if_state.change,
+                args=(place, told.counted(one.scenario)), help=escape(f"List price of {told.of}, a guess; give your own under Prices."),
+            )  # fmt: skip
 
 
 def _trust(found: Comparison) -> None:
