@@ -90,7 +90,7 @@ def alternatives(solved: Solved) -> None:
     target_charts.front(solved)
     rows = listed_rows(solved)
     st.dataframe(
-        rows, hide_index=True, height=min(38 * (len(rows) + 1), 420), key="target-list",
+        rows, hide_index=True, height=420 if len(rows) > 10 else "content", key="target-list",
         column_config={
             "$ a month": st.column_config.NumberColumn(format="$%.0f"),
             "$ to buy": st.column_config.NumberColumn(format="$%.0f"),
