@@ -82,7 +82,7 @@ def removed(known: Sequence[Scenario], place: int, shown: int) -> tuple[list[Sce
 def on_device(asked: Scenario, device: Device) -> Scenario:
     """The same question on another device, what only the old machine had left open; with llama.cpp where the runtime does not suit it."""
     machine = System(device=own_hardware.listed(device), count=asked.system.count if device.kind == "gpu" and not device.unified else 1)
-    degrees: dict[str, Any] = dict.fromkeys(("tp", "pp", "dp", "ep", "cp", "gpu_layers", "experts_on_cpu"))
+    degrees: dict[str, Any] = dict.fromkeys(("tp", "mlp_tp", "pp", "dp", "ep", "cp", "gpu_layers", "experts_on_cpu"))
     if choices.suiting_backend(asked.runtime, machine.device) is None:
         degrees |= {"runtime": choices.RUNTIME, "quant": None, "kv_dtype": None}
     return asked.with_(system=machine, backend=None, **degrees)

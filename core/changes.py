@@ -168,12 +168,12 @@ def other_runtimes(scenario: Scenario) -> Iterator[Change]:
 
 
 _OF_A_RUNTIME = (
-    "backend", "runtime_version", "runtime_date", "kv_dtype", "tp", "pp", "dp", "ep", "cp", "split", "gpu_layers", "experts_on_cpu",
-    "memory_fraction", "token_budget", "micro_batch", "cuda_graphs", "max_sequences", "mla_cache", "threads",
+    "backend", "runtime_version", "runtime_date", "kv_dtype", "tp", "mlp_tp", "pp", "dp", "ep", "cp", "split", "gpu_layers",
+    "experts_on_cpu", "memory_fraction", "token_budget", "micro_batch", "cuda_graphs", "max_sequences", "mla_cache", "threads",
 )  # fmt: skip
 
 
-_LAYOUT = ("tp", "pp", "dp", "ep", "cp", "gpu_layers", "experts_on_cpu", "max_sequences")
+_LAYOUT = ("tp", "mlp_tp", "pp", "dp", "ep", "cp", "gpu_layers", "experts_on_cpu", "max_sequences")
 
 
 def _nearest_quant(setting: Setting, entry: runtimes.Runtime, backend: str, own: float) -> str | None:
@@ -197,7 +197,7 @@ def splits(scenario: Scenario) -> Iterator[Change]:
     if count < 2:
         return
     entry = runtimes.runtime(scenario.runtime)
-    free = dict.fromkeys(("tp", "pp", "dp", "ep", "cp", "split"))
+    free = dict.fromkeys(("tp", "mlp_tp", "pp", "dp", "ep", "cp", "split"))
     if entry.audience == "single":
         if deploy.split != "tensor" and "row" in entry.splits:
             yield Change("split", "Cut every layer over all devices, instead of dealing out whole layers", {**free, "split": "tensor"})

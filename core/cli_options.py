@@ -67,6 +67,7 @@ OPTIONS = (
     _o("quant", "--quant -q", str, LAYOUT, "How weights are stored, see roofcast quants. (default: the runtime's)"),
     _o("kv_dtype", "--kv-dtype", str, LAYOUT, "How keys and values are stored: f16, q8_0, fp8 …"),
     _o("tp", "--tp", int, LAYOUT, "Tensor parallel."),
+    _o("mlp_tp", "--mlp-tp", int, LAYOUT, "Tensor parallel of the feed-forward part, where replicas of attention share it."),
     _o("pp", "--pp", int, LAYOUT, "Pipeline parallel; for llama.cpp the cards that layers are split over."),
     _o("dp", "--dp", int, LAYOUT, "Data parallel."),
     _o("ep", "--ep", int, LAYOUT, "Expert parallel."),

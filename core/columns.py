@@ -139,7 +139,6 @@ def columns(setting: Setting) -> Columns:
         experts_on_cpu=user("layers with experts on CPU", float("nan") if deploy.experts_on_cpu is None else deploy.experts_on_cpu, ""),
         flash=said(deploy, "flash_attention", "flash attention", float(deploy.flash_attention), ""),
         **_degrees(setting),
-        mlp_tp=None,  # the feed-forward part is cut as attention; core.placement may cut it over more ranks
         # engine
         token_budget=knob("token budget", deploy.token_budget, "tok", "token_budget"),
         micro_batch=knob("micro-batch", deploy.micro_batch, "tok", "micro_batch"),

@@ -41,10 +41,9 @@ class Fewest:
 
 
 @functools.lru_cache(maxsize=64)
-def minimum_devices(scenario: Scenario, mlp_tp: int | None = None) -> Fewest:
+def minimum_devices(scenario: Scenario) -> Fewest:
     """The fewest devices on which the scenario lies in device memory, with the split's chosen degrees kept and the others free.
 
-    `mlp_tp` as in `placement`: with it the replicas that cut the feed-forward part together are as many as that takes.
     Raises CatalogError for an unknown name, ScenarioError where runtime and quantisation do not go together.
     """
     setting = settle(scenario)
@@ -54,7 +53,7 @@ def minimum_devices(scenario: Scenario, mlp_tp: int | None = None) -> Fewest:
         return Fewest(None, None, (), "Cards of several kinds are not searched: take one out, or add one, and see.")
     if device.kind == "cpu" or device.unified:
         return Fewest(None, None, (), f"{device.name} is not joined with others here: its memory is what there is.")
-    base = (deploy.tp or 1) * (deploy.pp or 1) * _replicas(scenario, mlp_tp) * (deploy.cp or 1)
+    base = (deploy.tp or 1) * (deploy.pp or 1) * _replicas(scenario) * (deploy.cp or 1)
     most = 72 * base if device.device_class == "datacenter" else max(_AT_HOME, base)
     weights = weight_table(setting.ir, setting.quant.id).bytes
     whole: float | None = None  # memory of one device, known once one split was laid out
@@ -64,15 +63,15 @@ def minimum_devices(scenario: Scenario, mlp_tp: int | None = None) -> Fewest:
             lack = f"The weights alone take {show(weights, 'B')}, and all have {show(count * whole, 'B')}."
             tried.append(Tried(count, "any split", False, lack))
             continue
-        for knobs in _splits(scenario, count, mlp_tp):
+        for knobs in _splits(scenario, count):
             try:
                 changed = scenario.with_(count=count, profile=None, gpu_layers=setting.ir.layers, experts_on_cpu=None, split=None, **knobs)
-                found = placement(changed, mlp_tp)
+                found = placement(changed)
             except RoofcastError as error:
-                tried.append(Tried(count, _words(knobs, mlp_tp), False, str(error)))
+                tried.append(Tried(count, _words(knobs, deploy.mlp_tp), False, str(error)))
                 continue
             whole = found.memory
-            tried.append(Tried(count, _words(knobs, mlp_tp), found.fits, "" if found.fits else _why(found)))
+            tried.append(Tried(count, _words(knobs, deploy.mlp_tp), found.fits, "" if found.fits else _why(found)))
             if found.fits:
                 return Fewest(count, found, tuple(tried), _sentence(found, tried))
     text = f"{model_name(setting.ir.id)} does not fit up to {most} {device_name(device.name)}"
@@ -80,20 +79,20 @@ def minimum_devices(scenario: Scenario, mlp_tp: int | None = None) -> Fewest:
     return Fewest(None, None, tuple(tried), f"{text}{': ' + _lower(last.why) if last else '.'}")
 
 
-def _replicas(scenario: Scenario, mlp_tp: int | None) -> int:
+def _replicas(scenario: Scenario) -> int:
     """Data-parallel replicas: as chosen, else as many as the feed-forward part's ranks need."""
-    together = max(1, (mlp_tp or 1) // (scenario.deployment.tp or mlp_tp or 1))
-    return scenario.deployment.dp or together
+    deploy = scenario.deployment
+    return deploy.dp or max(1, (deploy.mlp_tp or 1) // (deploy.tp or deploy.mlp_tp or 1))
 
 
-def _splits(scenario: Scenario, count: int, mlp_tp: int | None) -> Iterator[dict[str, int]]:
+def _splits(scenario: Scenario, count: int) -> Iterator[dict[str, int]]:
     """The splits of so many devices that keep what was chosen: tensors cut as far as a node reaches first, stages after."""
     deploy, runtime = scenario.deployment, runtimes.runtime(scenario.runtime)
-    dp = _replicas(scenario, mlp_tp)
+    dp = _replicas(scenario)
     free = count // (dp * (deploy.cp or 1))
     node = min(free, scenario.system.devices_per_node or NODE)
-    if deploy.tp or mlp_tp:
-        degrees = [deploy.tp or mlp_tp or 1]
+    if deploy.tp or deploy.mlp_tp:
+        degrees = [deploy.tp or deploy.mlp_tp or 1]
     elif runtime.device_split == "tensor" and deploy.split != "layer":
         degrees = [n for n in range(node, 0, -1) if free % n == 0]
     else:

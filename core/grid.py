@@ -208,7 +208,7 @@ def with_value(asked: Scenario, knob: str, amount: Any) -> Scenario:
     elif knob == "request_rate_per_s":
         changes["arrival"] = "open"
     elif knob in ("count", "device"):
-        changes |= dict.fromkeys(("profile", "instance", "tp", "pp", "dp", "ep", "cp"))
+        changes |= dict.fromkeys(("profile", "instance", "tp", "mlp_tp", "pp", "dp", "ep", "cp"))
         if knob == "device":
             changes |= dict.fromkeys(("device_memory_gib", "device_bandwidth_gb_s"))
     elif knob == "prompt_tokens":

@@ -36,7 +36,7 @@ INPUTS = (
         "device_power_w", "cpu", "sockets", "ram_gb", "ram_bandwidth_gb_s", "measured_ram_bandwidth_gb_s", "gpu_share_gib",
         "pcie_gb_s"), "device"),
     Input("count", "Number of devices and split", (
-        "count", "others", "devices_per_node", "tp", "pp", "dp", "ep", "cp", "sp", "split", "tensor_split", "main_gpu"), "count"),
+        "count", "others", "devices_per_node", "tp", "mlp_tp", "pp", "dp", "ep", "cp", "sp", "split", "tensor_split", "main_gpu"), "count"),
     Input("runtime", "Runtime", ("runtime", "backend", "runtime_version", "runtime_date"), "runtime"),
     Input("quant", "Quantisation", ("quant",), "quant"),
     Input("cache", "KV cache type", ("kv_dtype", "mla_cache"), "cache"),
@@ -136,6 +136,7 @@ def _device(asked: Scenario) -> str:
 def _count(asked: Scenario) -> str:
     deploy = asked.deployment
     degrees = [f"{name.upper()} {degree}" for name in ("tp", "pp", "dp", "ep", "cp") if (degree := getattr(deploy, name))]
+    degrees += [f"feed-forward TP {deploy.mlp_tp}"] if deploy.mlp_tp else []
     split = {"layer": ["by layer"], "tensor": ["within layers"], "none": ["one card alone"]}.get(deploy.split or "", [])
     others = [f"and {write_cards(asked.system.others)}"] if asked.system.others else []
     return ", ".join(

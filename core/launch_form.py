@@ -12,7 +12,7 @@ from core.launch_parse import Parsed, parse
 
 # What a command decides: a knob that it leaves out goes back to the runtime's default.
 _DECIDES = (
-    "quant", "kv_dtype", "backend", "tp", "pp", "dp", "ep", "cp", "split", "gpu_layers", "experts_on_cpu", "max_context",
+    "quant", "kv_dtype", "backend", "tp", "mlp_tp", "pp", "dp", "ep", "cp", "split", "gpu_layers", "experts_on_cpu", "max_context",
     "max_sequences", "token_budget", "micro_batch", "memory_fraction", "cuda_graphs", "threads", "runtime_version", "tensor_split",
     "main_gpu", "numa",
 )  # fmt: skip

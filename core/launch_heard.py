@@ -222,8 +222,10 @@ def _server_layout(heard: Heard) -> None:
         dp = tp if heard.table.runtime == "tensorrt-llm" else dp
         if tp % dp:
             raise ScenarioError(f"Attention data parallel {dp} does not divide tensor parallel {tp}; correct the command.")
-        if dp > 1 and ep != tp:
-            if ep > 1 or not words.get("expert_parallel"):
+        if dp > 1 and ep == 1 and not words.get("expert_parallel"):
+            fields["mlp_tp"] = tp  # the replicas share the feed-forward part, experts and all
+        elif dp > 1 and ep != tp:
+            if ep > 1:
                 heard.notes.append(f"Experts are taken as spread over all {tp} ranks, as the estimate has it beside replicated attention.")
             ep = tp
         tp //= dp

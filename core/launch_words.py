@@ -41,6 +41,7 @@ class LaunchKnobs:
     pp: int = 1
     dp: int = 1
     ep: int = 1
+    mlp_tp: int | None = None  # the feed-forward part's, where replicas of attention share it
     gpu_layers: int | None = None
     experts_on_cpu: int | None = None  # as the flag counts: layers from the first, those without experts too
     flash_attention: bool | None = None
@@ -71,6 +72,11 @@ class LaunchKnobs:
     gpu_experts: int | None = None  # experts of every layer that stay on the device (KTransformers)
     visible: int | None = None  # devices that the command shows the runtime
     keep_defaults: bool = False  # write what is given though it is the default
+
+    @property
+    def apart(self) -> bool:
+        """Whether replicas of attention share the feed-forward part."""
+        return self.mlp_tp not in (None, self.tp)
 
     @property
     def name(self) -> str:
@@ -158,14 +164,14 @@ def _server(said: Said, knobs: LaunchKnobs, entry: Runtime, table: Table) -> Non
 
 def _sglang(said: Said, knobs: LaunchKnobs, entry: Runtime, table: Table) -> None:
     _server(said, knobs, entry, table)
-    if knobs.dp > 1 and knobs.ep > 1:  # attention is replicated, the experts are not: --tp counts all devices
+    if knobs.dp > 1 and (knobs.ep > 1 or knobs.apart):  # attention is replicated, the rest is not: --tp counts all devices
         said.words |= {"tp": knobs.tp * knobs.dp, "attention_dp": True}
 
 
 def _tensorrt_llm(said: Said, knobs: LaunchKnobs, entry: Runtime, table: Table) -> None:
     _server(said, knobs, entry, table)
     words = said.words
-    if knobs.dp > 1 and knobs.ep > 1:
+    if knobs.dp > 1 and (knobs.ep > 1 or knobs.apart):
         words |= {"tp": knobs.tp * knobs.dp, "attention_dp": True}
     elif knobs.dp > 1:
         said.comments.append(f"Start this {knobs.dp} times, once for each group of devices.")

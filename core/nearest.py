@@ -129,7 +129,7 @@ def _cards(scenario: Scenario) -> Iterator[Nearest | None]:
     for count in _CARDS:
         if scenario.system.count < count <= most:
             more = count - scenario.system.count
-            knobs = {"count": count, "profile": None, "instance": None, "tp": None, "pp": None, "dp": None, "ep": None}
+            knobs = {"count": count, "profile": None, "instance": None, **dict.fromkeys(("tp", "mlp_tp", "pp", "dp", "ep"))}
             of_it = f"{count} of it" if scenario.system.others else f"{count} in all"
             yield _tried(scenario, knobs, f"Add {'one' if more == 1 else more} {device.name}, {of_it}", whole=True)
 
@@ -165,6 +165,7 @@ def _offloading_runtime(scenario: Scenario) -> Iterator[Nearest | None]:
         "backend": None,
         "kv_dtype": None,
         "tp": None,
+        "mlp_tp": None,
         "pp": None,
         "dp": None,
         "ep": None,

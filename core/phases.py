@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from core.answer import Op, Phase, Step
+from core.apart import exchange, expert_tokens, is_apart, mlp_ranks, mlp_tokens, shares_mlp
 from core.formulas.collectives import (
     activation_bytes,
     all_gather_time,
@@ -90,6 +91,7 @@ class Times:
         self.decode = _any(work.batch)
         self.split_host = c.host is not None and _any(value(fit.host_experts))
         self.tokens = step_tokens(prompt_part=work.chunk, ranks=c.cp, batch=work.batch, named="tokens in the step")
+        self.mlp_tokens, self.expert_tokens = mlp_tokens(c, self.tokens), expert_tokens(c, self.tokens)
         self.ops: list[Op] = []
 
     def constant(self, name: str, amount: Any, unit: str = "") -> Any:
@@ -235,7 +237,7 @@ class Times:
         mlp = b.block.mlp
         if mlp.kind == "moe":
             routed = routed_bytes(
-                tokens=self.tokens,
+                tokens=self.expert_tokens,
                 chosen=self.constant("experts per token", float(mlp.top_k)),
                 hidden=c.hidden,
                 inner=share(whole=self.constant("an expert's width", float(mlp.intermediate)), parts=self.plan.expert_ranks),
@@ -259,13 +261,18 @@ class Times:
                 gather = all_gather_time(message=message, ranks=c.tp, **bus)
                 scatter = all_gather_time(message=message, ranks=c.tp, **bus, named="reduce-scatter")
                 once = pick(value(c.sp), total([gather, scatter], "reduce-scatter and all-gather"), once)
-            # Experts that are spread over ranks gather their answers themselves: the attention's all-reduce remains.
+            # Experts that are spread over ranks gather their answers themselves, and so do replicas that share the feed-forward part:
+            # the attention's all-reduce remains.
             experts_apart = (b.block.mlp.kind == "moe") & (np.asarray(value(c.ep)) > 1)
-            times = _scalar(b.count * np.where(experts_apart, 1.0, 2.0))
+            times = _scalar(b.count * np.where(experts_apart | is_apart(c), 1.0, 2.0))
             time = fixed_time(each=once, times=self.constant("times", times), named="all-reduce")
             n = np.asarray(value(c.tp))
             moved = sent(message=message, factor=self.constant("2(n-1)/n", _scalar(2 * (n - 1) / n)), times=self.constant("times", times))
             self.ops.append(self.op("all-reduce", b, b.count, 0.0, 0.0, 0.0, 0.0, time, "interconnect", moved))
+        if np.any(shared := shares_mlp(c, b.block.mlp)):
+            layers = self.constant("layers", _scalar(b.count * np.asarray(shared, dtype=float)))
+            time, moved = exchange(c, self.tokens, bus_of(c, mlp_ranks(c)), layers)
+            self.ops.append(self.op("replicas' exchange", b, b.count, 0.0, 0.0, 0.0, 0.0, time, "interconnect", moved))
         if b.block.mlp.kind == "moe" and _any(np.asarray(value(c.ep)) > 1):
             bus = bus_of(c, c.ep)
             routed = activation_bytes(
@@ -361,9 +368,9 @@ class Times:
                 if self.decode:
                     self.attention_decode(b)
             if b.block.mlp.kind != "none" and _any(value(b.mlp_bytes)):
-                self.linear("feed-forward", b, b.mlp_elements, b.mlp_bytes)
+                self.linear("feed-forward", b, b.mlp_elements, b.mlp_bytes, tokens=self.mlp_tokens)
             if b.block.mlp.kind == "moe":
-                self.linear("experts", b, b.expert_elements, b.expert_bytes, experts=True)
+                self.linear("experts", b, b.expert_elements, b.expert_bytes, tokens=self.expert_tokens, experts=True)
             self.elementwise(b)
             self.communication(b)
 

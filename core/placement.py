@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 
 from core import stages
 from core.answer import Part, Reason
+from core.apart import mlp_ranks
 from core.columns import columns, plain
-from core.errors import ScenarioError
-from core.ir import Block, ModelIR
+from core.ir import Block
 from core.machine import Columns
 from core.memory import Fit, cache_of_sequence
 from core.memory_bills import memories
@@ -34,20 +34,15 @@ __all__ = ["CACHE", "WEIGHTS", "Placement", "Rank", "Shard", "Span", "placement"
 
 
 @functools.lru_cache(maxsize=256)
-def placement(scenario: Scenario, mlp_tp: int | None = None) -> Placement:
+def placement(scenario: Scenario) -> Placement:
     """Lay the scenario out over its devices.
 
-    `mlp_tp` cuts the feed-forward part (and experts without expert parallelism) over more ranks than attention: the tensor
-    ranks of several data-parallel replicas together. It is laid out in memory here and no part of the speed estimate.
     Raises ScenarioError for a split that cannot be, CatalogError for an unknown name.
     """
     setting = settle(scenario)
     c = plain(columns(setting))
     d = {name: int(value(getattr(c, name))) for name in ("tp", "pp", "dp", "ep", "cp")}
-    d["mlp_tp"] = mlp_tp or d["tp"]
-    if d["mlp_tp"] != d["tp"]:
-        _check_apart(setting.ir, d)
-        c.mlp_tp = float(d["mlp_tp"])
+    d["mlp_tp"] = int(value(mlp_ranks(c)))
     arrival = scenario.workload.arrival
     plan, found, served = one_pass(setting.ir, c, arrival)
     c = in_flight(c, arrival, float(value(served.batch)))
@@ -75,18 +70,6 @@ def placement(scenario: Scenario, mlp_tp: int | None = None) -> Placement:
         text = f"Stage {result.fullest.stage + 1} holds more than the mean stage and is {show(short, 'B')} short on {where}."
         result = replace(result, feasibility="insufficient_memory", reasons=(Reason("stage_short", text),))
     return replace(result, notes=tuple(_notes(result, found)))
-
-
-def _check_apart(ir: ModelIR, d: Mapping[str, int]) -> None:
-    tp, mlp = d["tp"], d["mlp_tp"]
-    if mlp % tp or d["dp"] % (mlp // tp):
-        raise ScenarioError(
-            f"The feed-forward part can be cut over the tensor ranks of whole replicas: {mlp} must be attention's {tp} times a divisor "
-            f"of the {d['dp']} data-parallel replicas. Set data parallel to {max(1, mlp // tp)} or choose another degree."
-        )
-    for block in ir.blocks:
-        if block.mlp.kind == "dense" and block.mlp.intermediate % mlp:
-            raise ScenarioError(f"{mlp} ranks must divide the feed-forward width {block.mlp.intermediate} of {ir.id}.")
 
 
 # ---------------------------------------------------------------- bytes
@@ -338,8 +321,8 @@ def _notes(found: Placement, fit: Fit) -> list[str]:
     d, notes = found.degrees, []
     if d["mlp_tp"] != d["tp"]:
         notes.append(
-            f"Attention is cut over {d['tp']} ranks and the feed-forward part over {d['mlp_tp']}. The memory of that split is laid out "
-            "here, with buffers as of attention's split; the speed estimate does not know it and counts replicas of the whole."
+            f"Attention is cut over {d['tp']} ranks and the feed-forward part over {d['mlp_tp']}: the replicas gather their tokens before "
+            "it and scatter the sums after it. Buffers are counted as of attention's split."
         )
     difference = found.fullest.held - float(value(fit.peak)) if not found.unlike else 0.0
     if abs(difference) > 0.005 * found.limit:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.apart import broken_apart, check_apart, mlp_ranks
 from core.catalog.files import source
 from core.errors import ScenarioError
 from core.formulas.kv_cache import kv_elements, kv_heads_per_rank, latent_elements, mla_elements
@@ -25,9 +27,9 @@ NO_WINDOW = 1e12
 NODE = 8  # devices that share a fast fabric, unless the system says otherwise
 
 
-def broken_rules(ir: ModelIR, tp: int, pp: int, ep: int, dp: int) -> list[str]:
+def broken_rules(ir: ModelIR, tp: int, pp: int, ep: int, dp: int, mlp_tp: int | None = None) -> list[str]:
     """The rules that a split breaks, as sentences; empty when it is legal."""
-    broken = []
+    broken = broken_apart(ir, tp, dp, ep, mlp_tp) if mlp_tp else []
     for block in ir.blocks:
         attention, mlp = block.attention, block.mlp
         if attention.kind != "none" and attention.heads % tp:
@@ -53,7 +55,7 @@ def legal_tp(ir: ModelIR, tp: int) -> bool:
     return not broken_rules(ir, tp, 1, 1, 1)
 
 
-def degrees(setting: Setting) -> dict[str, tuple[str, int]]:
+def degrees(setting: Setting) -> dict[str, tuple[str, float]]:
     """Every degree of parallelism with its name, given or chosen: servers cut tensors as far as the model allows,
     llama.cpp and its kin put whole layers on each card.
 
@@ -65,6 +67,8 @@ def degrees(setting: Setting) -> dict[str, tuple[str, int]]:
     for name, degree in given.items():
         if degree and degree > 1 and runtime.device_split == "layer" and name not in ("tp", "pp"):
             raise ScenarioError(f"{runtime.name} does not split by {name}; it splits by layer or by row (tensor).")
+    if d.mlp_tp and given["tp"] and not given["dp"]:  # as many replicas as share the feed-forward part
+        given["dp"] = max(1, d.mlp_tp // given["tp"])
     dp, cp = given["dp"] or 1, given["cp"] or 1
     free = max(1, count // (dp * cp))
     by_layer = d.split == "layer" or (d.split is None and runtime.device_split == "layer" and not (given["tp"] or 1) > 1)
@@ -90,11 +94,14 @@ def degrees(setting: Setting) -> dict[str, tuple[str, int]]:
             f"tensor × pipeline × data × context parallel = {tp} × {pp} × {dp} × {cp} needs {needed} devices, "
             f"but the system has {count}; lower a degree or add devices."
         )
-    broken = broken_rules(ir, tp, pp, ep, dp)
+    broken = broken_rules(ir, tp, pp, ep, dp, d.mlp_tp)
     if broken:
         raise ScenarioError(f"This split is not possible for {ir.id}: {'; '.join(broken)}.")
+    if d.mlp_tp is not None and d.mlp_tp != tp:
+        check_apart(runtime, tp, dp, d.mlp_tp)
     return {
         "tp": ("tensor parallel", tp),
+        "mlp_tp": ("tensor parallel of the feed-forward part", math.nan if d.mlp_tp is None else d.mlp_tp),
         "pp": ("pipeline stages", pp),
         "dp": ("data parallel", dp),
         "ep": ("expert parallel", ep),
@@ -163,10 +170,10 @@ def make_plan(ir: ModelIR, c: Columns) -> Plan:
     def config(name: str, amount: float) -> Any:
         return leaf(name, float(amount), "", "model_config", model) if cited else float(amount)
 
-    mlp_ranks = c.tp if c.mlp_tp is None else c.mlp_tp
+    cuts_mlp = mlp_ranks(c)
     # Without expert parallelism each data-parallel replica holds all experts, cut by its tensor ranks;
     # with it the experts are spread over the ranks of all replicas.
-    expert_ranks = np.where(np.asarray(value(c.ep)) > 1, value(c.tp) * value(c.dp), value(mlp_ranks))
+    expert_ranks = np.where(np.asarray(value(c.ep)) > 1, value(c.tp) * value(c.dp), value(cuts_mlp))
     ranks: Any = leaf("ranks that share the experts", float(expert_ranks), "", "constant", source("nameplate")) if cited else expert_ranks
     no_window: Any = (
         leaf("no window", NO_WINDOW, "tok", "constant", source("nameplate", note="full attention: longer than any context"))
@@ -187,7 +194,7 @@ def make_plan(ir: ModelIR, c: Columns) -> Plan:
             cut = share if kind == "elements" else bytes_share
             for shard in ("heads", "columns", "vocab"):
                 if (whole := held(kind, group, shard)) is not None:
-                    parts.append(cut(whole=whole, parts=mlp_ranks if shard == "columns" else c.tp))
+                    parts.append(cut(whole=whole, parts=cuts_mlp if shard == "columns" else c.tp))
             if (whole := held(kind, group, "kv_heads")) is not None:
                 copied = kv_elements_share if kind == "elements" else kv_weight_share
                 parts.append(copied(whole=whole, kv_heads=config("KV heads", kv), heads_per_rank=kv_rank))

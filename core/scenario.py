@@ -71,6 +71,7 @@ class Deployment(_Part):
     quant: str | None = None
     kv_dtype: str | None = None
     tp: int | None = Field(None, ge=1, le=4096)  # tensor parallel
+    mlp_tp: int | None = Field(None, ge=1, le=4096)  # that of the feed-forward part, where replicas of attention share it
     pp: int | None = Field(None, ge=1, le=4096)  # pipeline parallel; llama.cpp's layer split is this without pipelined decode
     dp: int | None = Field(None, ge=1, le=4096)  # data parallel: attention replicas (with ep > 1) or whole replicas
     ep: int | None = Field(None, ge=1, le=4096)  # expert parallel

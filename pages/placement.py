@@ -13,10 +13,9 @@ from pages.shared.words import SMALL_SCREEN, escape
 head = st.container(key="answer", gap="small")
 with st.grid(min_column_width=138, gap="small"):
     controls.again(knobs.LAYOUT)
-    apart = placement_parts.apart()
 try:
     scenario = controls.scenario()
-    found = placement(scenario, apart)
+    found = placement(scenario)
 except RoofcastError as error:
     with head:
         st.title("This cannot be laid out", anchor=False)
@@ -28,5 +27,5 @@ with head:
     show_notices()
     st.html(SMALL_SCREEN)
     placement_parts.answer(found)
-placement_parts.draw(found, apart)
+placement_parts.draw(found)
 what_if_add.link(scenario, label="Compare with another build")

@@ -19,27 +19,27 @@ R1 = "deepseek-ai/DeepSeek-R1"
 
 
 @pytest.mark.parametrize(
-    ("knobs", "mlp_tp", "count", "reason"),
+    ("knobs", "count", "reason"),
     [
-        ({"model": "meta-llama/Llama-3.1-8B-Instruct", "device": "RTX 4090", "quant": "Q4_K_M"}, None, 1, "is enough"),
+        ({"model": "meta-llama/Llama-3.1-8B-Instruct", "device": "RTX 4090", "quant": "Q4_K_M"}, 1, "is enough"),
         # 39.6 GiB as a file: one card of 24 GiB is too small, two are not.
-        ({"model": LLAMA70, "device": "RTX 3090", "quant": "Q4_K_M"}, None, 2, "With 1 (one device)"),
+        ({"model": LLAMA70, "device": "RTX 3090", "quant": "Q4_K_M"}, 2, "With 1 (one device)"),
         # 131 GiB in BF16: two cards of 80 GiB.
-        ({"model": LLAMA70, "device": "H100", "runtime": "vllm", "quant": "BF16"}, None, 2, "With 1 (one device)"),
+        ({"model": LLAMA70, "device": "H100", "runtime": "vllm", "quant": "BF16"}, 2, "With 1 (one device)"),
         # 627 GiB and 72.9 GiB a card are nine cards by division; nine stages of seven layers are not even.
-        ({"model": R1, "device": "H100", "count": 8, "runtime": "vllm"}, None, 10, "With 9 (PP 9): a rank of stage"),
+        ({"model": R1, "device": "H100", "count": 8, "runtime": "vllm"}, 10, "With 9 (PP 9): a rank of stage"),
         # Attention in eight replicas needs its own 10.6 GiB on every card: eight are too few, then two stages.
-        ({"model": R1, "device": "H100", "runtime": "sglang", "tp": 1, "dp": 8, "ep": 8}, None, 16, "With 8 (DP 8)"),
-        ({"model": LLAMA70, "device": "H100", "runtime": "sglang", "tp": 4}, 8, 8, "the chosen split can run on"),
+        ({"model": R1, "device": "H100", "runtime": "sglang", "tp": 1, "dp": 8, "ep": 8}, 16, "With 8 (DP 8)"),
+        ({"model": LLAMA70, "device": "H100", "runtime": "sglang", "tp": 4, "mlp_tp": 8}, 8, "the chosen split can run on"),
     ],
 )  # fmt: skip
-def test_known_counts(knobs: dict[str, Any], mlp_tp: int | None, count: int, reason: str) -> None:
-    fewest = minimum_devices(from_flat(knobs), mlp_tp)
+def test_known_counts(knobs: dict[str, Any], count: int, reason: str) -> None:
+    fewest = minimum_devices(from_flat(knobs))
     assert fewest.count == count and reason in fewest.sentence
     assert (
         fewest.found is not None
         and len(fewest.found.ranks) == count
-        and fewest.found.degrees["mlp_tp"] == (mlp_tp or fewest.found.degrees["tp"])
+        and fewest.found.degrees["mlp_tp"] == knobs.get("mlp_tp", fewest.found.degrees["tp"])
     )
     assert not any(t.fits for t in fewest.tried[:-1]) and all(t.why for t in fewest.tried[:-1])
 
@@ -47,7 +47,7 @@ def test_known_counts(knobs: dict[str, Any], mlp_tp: int | None, count: int, rea
 def test_the_split_apart_needs_less_than_whole_replicas() -> None:
     # In BF16 two replicas of four cards of 48 GB do not hold 131 GiB each; the feed-forward part cut in eight does.
     knobs = {"model": LLAMA70, "device": "L40S", "runtime": "sglang", "quant": "BF16", "tp": 2, "dp": 4}
-    apart, whole = minimum_devices(from_flat(knobs), 8), minimum_devices(from_flat(knobs))
+    apart, whole = minimum_devices(from_flat({**knobs, "mlp_tp": 8})), minimum_devices(from_flat(knobs))
     assert apart.count == 8 and whole.count is not None and whole.count > 8
 
 

@@ -55,12 +55,15 @@ def test_attention_and_feed_forward_apart() -> None:
         model="Llama-3.3-70B-Instruct", device="h100-sxm5-80gb", count="8", runtime="SGLang", quant="FP8", tp="4", dp="2", mlp_tp="8"
     )
     assert page.number_input("mlp_tp").value == 8
-    assert "the feed-forward part cut in 8" in words(page) and "speed estimate does not know it" in words(page)
+    assert "the feed-forward part cut in 8" in words(page) and "the replicas gather their tokens" in words(page)
     assert "heads 0–15<" in grid(page) and "feed-forward 0–3,583<" in grid(page)
-    page.number_input("mlp_tp").set_value(6).run()
+    page.number_input("again-mlp_tp").set_value(6).run()
     assert title(page) == "This cannot be laid out" and "attention's 4 times a divisor" in notices(page)
     page.number_input("mlp_tp").set_value(4).run()
     assert "Replica 2" in grid(page)
+    page.number_input("mlp_tp").set_value(8).run()
+    page.switch_page("model.py").run()
+    assert page.number_input("mlp_tp").value == 8, "it goes with the scenario"
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ _optional = {
     "quant": _text,
     "kv_dtype": _text,
     "tp": _degree,
+    "mlp_tp": _degree,
     "pp": _degree,
     "dp": _degree,
     "ep": _degree,

@@ -117,6 +117,8 @@ class Runtime(CatalogRecord):
     default_quant: str
     device_split: Literal["layer", "tensor", "none"]  # several devices without an explicit degree
     splits: tuple[Literal["layer", "row", "tp", "pp", "dp", "ep", "cp", "sp"], ...] = ()
+    attention_apart: Literal["any", "whole", "no"] = "no"  # attention in fewer tensor ranks than the feed-forward part; "whole": in one
+    apart_note: str | None = None  # what it does instead
     pipelined_decode: bool = False  # several micro-batches in flight over pipeline stages while decoding
     offload: Literal["layers", "stream", "none"] = "none"
     offload_flag: str | None = None

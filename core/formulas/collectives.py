@@ -35,6 +35,12 @@ def all_to_all_time(*, message: Bytes, ranks: Count, bus: ByteRate, latency: Sec
     return np.where(ranks > 1, latency + (ranks - 1) / ranks * message / bus * (1 + (half / np.maximum(message, 1)) ** exponent), 0.0)
 
 
+@formula("sglang-dp-attention")
+def gathered_tokens(*, tokens: Tokens, feed_forward_ranks: Count, attention_ranks: Count) -> Tokens:
+    """Tokens of all replicas of attention whose ranks cut the feed-forward part together, each with as many."""
+    return tokens * feed_forward_ranks / attention_ranks
+
+
 @formula("definition")
 def hop_time(*, message: Bytes, stages: Count, bus: ByteRate, latency: Seconds, half: Bytes, exponent: Count) -> Seconds:
     """Handing an activation from each pipeline stage to the next."""

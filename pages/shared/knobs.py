@@ -62,6 +62,14 @@ LAYOUT = (
         1,
         4096,
     ),
+    Knob(
+        "mlp_tp",
+        "Feed-forward TP",
+        "Attention and the rest cut apart: replicas of attention share the feed-forward part, cut over the ranks of all of them "
+        "(SGLang's and TensorRT-LLM's replicated attention). TP times DP. Empty: as attention.",
+        1,
+        4096,
+    ),
     Knob("pp", "Pipeline parallel (PP)", "The layers are dealt out over this many devices, one stage each.", 1, 4096),
     Knob("dp", "Data parallel (DP)", "Copies of the model side by side, each serving a share of the users.", 1, 4096),
     Knob(
@@ -234,10 +242,9 @@ IN_ADDRESS = ("others",)  # what the address alone keeps, and the form draws fro
 LINK_ONLY = ("runtime_version", "runtime_date", "threads", "cuda_graphs", "devices_per_node", "sp", "cp", "link", "mla_cache",
              "equal_lengths", "held_steps")  # fmt: skip
 VIEW = "view"  # which part of the page is open
-MLP_TP = Knob("mlp_tp", "Feed-forward TP", "The feed-forward part cut over more ranks than attention.", 1, 4096)  # of the placement alone
 WHAT_IF = (
     *SLOTS, "edit", "what_if_view", "why", "why_way", "over", "over_values", "and_over", "and_over_values", "drawn", "api_in",
     "api_out", "api_use",
 )  # fmt: skip  # of the comparison alone
 # In an address, but no part of a scenario.
-ELSEWHERE = (VIEW, MLP_TP.key, "model_view", "step_phase", "against", *WHAT_IF, "symptom", "measured")
+ELSEWHERE = (VIEW, "model_view", "step_phase", "against", *WHAT_IF, "symptom", "measured")

@@ -13,30 +13,16 @@ from core.fewest import minimum_devices
 from core.placement import Placement
 from core.units import show
 from core.words import FITS
-from pages.shared import controls, knobs, placement_charts
+from pages.shared import controls, placement_charts
 from pages.shared.words import escape
 
 _COLOURS = {"in_vram": "green", "with_offload": "orange", "insufficient_memory": "red"}
-_APART = (
-    "Cuts the feed-forward part, and experts without expert parallelism, over the ranks of several replicas: data-parallel "
-    "attention, as SGLang and vLLM have it for MLA. Attention's tensor parallel times a divisor of data parallel. Empty: as attention. "
-    "Memory only: the speed estimate does not know it."
-)
 _BARS = "What each device holds at its peak. Faint: what the engine sets aside, most of it for more cache."
 _COPIES = "Held by more than one device: KV heads fewer than ranks, MLA's down-projections, norms and routers, whole replicas."
 _FEWEST = (
     "All in device memory, for these users and this context, with the degrees chosen above kept and the others free. "
     "Memory alone decides: it says nothing of speed."
 )
-
-
-def apart() -> int | None:
-    """The control for the feed-forward part's tensor parallel, None where it is cut as attention."""
-    knob = knobs.MLP_TP
-    picked = st.number_input(
-        knob.label, knob.low, knob.high, None, knob.step, key=knob.key, bind="query-params", help=_APART, placeholder=controls.AUTO
-    )
-    return None if picked is None else int(picked)
 
 
 def answer(found: Placement) -> None:
@@ -50,7 +36,7 @@ def answer(found: Placement) -> None:
     st.page_link("estimate.py", label="Speed of this scenario", icon=":material/arrow_back:")
 
 
-def draw(found: Placement, mlp_tp: int | None) -> None:
+def draw(found: Placement) -> None:
     """Everything below the controls."""
     st.subheader("Memory of each device", anchor=False)
     placement_charts.rank_bars(
@@ -70,7 +56,7 @@ def draw(found: Placement, mlp_tp: int | None) -> None:
         st.caption("The first replica; the others hold the same, but for the experts that are dealt out over all.")
     left, right = st.columns([3, 2], gap="large")
     with left:
-        _fewest(found, mlp_tp)
+        _fewest(found)
     with right:
         _copies(found)
     _table(found)
@@ -91,9 +77,9 @@ def _grid(found: Placement) -> str:
     return f'<div class="rank-grid">{"".join(parts)}</div>'
 
 
-def _fewest(found: Placement, mlp_tp: int | None) -> None:
+def _fewest(found: Placement) -> None:
     st.subheader("Fewest devices", anchor=False)
-    fewest = minimum_devices(found.scenario, mlp_tp)
+    fewest = minimum_devices(found.scenario)
     st.markdown(escape(fewest.sentence))
     st.caption(_FEWEST)
     if fewest.found is not None and fewest.count != found.scenario.system.count:
