@@ -139,6 +139,7 @@ def columns(setting: Setting) -> Columns:
         experts_on_cpu=user("layers with experts on CPU", float("nan") if deploy.experts_on_cpu is None else deploy.experts_on_cpu, ""),
         flash=said(deploy, "flash_attention", "flash attention", float(deploy.flash_attention), ""),
         **_degrees(setting),
+        mlp_tp=user("tensor parallel of the feed-forward part", float("nan") if deploy.mlp_tp is None else deploy.mlp_tp, ""),
         # engine
         token_budget=knob("token budget", deploy.token_budget, "tok", "token_budget"),
         micro_batch=knob("micro-batch", deploy.micro_batch, "tok", "micro_batch"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +54,7 @@ def legal_tp(ir: ModelIR, tp: int) -> bool:
     return not broken_rules(ir, tp, 1, 1, 1)
 
 
-def degrees(setting: Setting) -> dict[str, tuple[str, float]]:
+def degrees(setting: Setting) -> dict[str, tuple[str, int]]:
     """Every degree of parallelism with its name, given or chosen: servers cut tensors as far as the model allows,
     llama.cpp and its kin put whole layers on each card.
 
@@ -101,7 +100,6 @@ def degrees(setting: Setting) -> dict[str, tuple[str, float]]:
         check_apart(runtime, tp, dp, d.mlp_tp)
     return {
         "tp": ("tensor parallel", tp),
-        "mlp_tp": ("tensor parallel of the feed-forward part", math.nan if d.mlp_tp is None else d.mlp_tp),
         "pp": ("pipeline stages", pp),
         "dp": ("data parallel", dp),
         "ep": ("expert parallel", ep),
