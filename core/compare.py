@@ -236,7 +236,8 @@ def _quality(builds: Sequence[Build]) -> Line:
 
 
 def spread(metric: str, one: Build, other: Build) -> float:
-    """|ln ratio| of a metric of two builds up to which nobody can say which is better; 0 for what is certain."""
+    """|ln ratio| of a metric of two builds up to which nobody can say which is better: 0 for what is certain. Pairs of measured runs
+    tell where there are any, else the two ranges."""
     return unsure(metric, one.scenario, other.scenario, _band(metric, one), _band(metric, other))
 
 
@@ -244,8 +245,10 @@ def unsure(metric: str, one: Scenario, other: Scenario, mine: Band | None, their
     """As `spread`, of scenarios with the metric's p10, p50 and p90 where there is a range."""
     if metric not in _PAIRED:
         return 0.0
-    pairs = pairs_of(metric, one, other)
-    known = [part for part in (_ranges(mine, theirs), None if pairs is None else pairs.spread) if part is not None]
+    pairs, ranges = pairs_of(metric, one, other), _ranges(mine, theirs)
+    if pairs is not None and pairs.pairs and math.isfinite(pairs.spread):
+        return pairs.spread  # measured
+    known = [part for part in (ranges, None if pairs is None else pairs.spread) if part is not None]
     return min(known, default=0.0)
 
 

@@ -1,7 +1,7 @@
-"""How far the ratio of two of our estimates may be off: what pairs of measured runs show that differ in the same things.
+"""How far apart two of our estimates must lie for their order to be trusted: what pairs of measured runs show that differ in the same.
 
-Two estimates share much of their error (the same card, the same person who measured), so their order is surer than their ranges say.
-Every pair is of one source, predicted by a fit that had not seen that source.
+Two estimates share much of their error (the same card, the same person who measured), so their order is mostly surer than their ranges
+say. Every pair is of one source, predicted by a fit that had not seen that source; each source weighs alike.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from core.trust import SCORED
 
 KINDS = ("model", "device", "count", "runtime", "quant", "length", "users")  # what a score file tells runs apart by
 SHARE = 0.8  # of pairs whose ratio is off by less
+RIGHT = 0.9  # of pairs further apart that must be in the right order
+FEWEST = 0.05  # share of the pairs that must lie so far apart
 LEAST_PAIRS, LEAST_SOURCES = 60, 2  # fewer tell nothing
 # 1.9 times the median parting of errors that core.distance states for what score files do not tell; guesses, for pairs are few.
 GUESSED = {"options": 0.15, "cache": 0.1, "offload": 0.57}
@@ -28,7 +30,7 @@ LIKE = {"usd_per_million": "output_rate", "energy_per_token": "output_rate"}
 _PAIRS = """
 WITH told AS (
   SELECT
-    "row" AS place, source, log_ratio, geometry, device, device_count, runtime || backend AS engine, quant,
+    "row" AS place, source, log_ratio, p50, measured, geometry, device, device_count, runtime || backend AS engine, quant,
     concat_ws('|', prompt_tokens, output_tokens, context_depth) AS length, concat_ws('|', arrival, concurrency) AS users,
     concat_ws(
       '|',
@@ -43,7 +45,11 @@ WITH told AS (
   FROM judged
   WHERE split = 'source' AND metric = $metric AND fitted
 )
-SELECT a.source, abs(a.log_ratio - b.log_ratio) AS parted
+SELECT
+  a.source,
+  abs(a.log_ratio - b.log_ratio) AS parted,
+  abs(ln(a.p50 / b.p50)) AS apart,
+  sign(ln(a.p50 / b.p50)) = sign(ln(a.measured / b.measured)) AS ordered
 FROM told a JOIN told b ON a.source = b.source AND a.same = b.same AND a.place < b.place
 WHERE (NOT $model OR a.geometry <> b.geometry)
   AND (NOT $device OR a.device <> b.device)
@@ -57,7 +63,9 @@ WHERE (NOT $model OR a.geometry <> b.geometry)
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """`spread`: |ln| by which 8 of 10 ratios are off less; `pairs`, `sources`: how many show it, 0 where parts were put together."""
+    """`spread`: |ln ratio| beyond which two estimates' order is trusted: 8 of 10 ratios are off by less, and 9 of 10 pairs further apart
+    were in the right order; infinite where no distance is enough. `pairs`, `sources`: how many show it, 0 where it was put together.
+    """
 
     spread: float
     pairs: int
@@ -69,7 +77,7 @@ class Paired:
 
 
 def paired(metric: str, kinds: Collection[str]) -> Paired | None:
-    """How far the ratio of two estimates of a metric may be off that differ in these kinds of things (KINDS and GUESSED).
+    """How far apart two estimates of a metric must lie that differ in these kinds of things (KINDS and GUESSED).
 
     Where too few pairs differ in just these, what single kinds show is added as independent errors are. None where nothing tells.
     """
@@ -88,18 +96,31 @@ def _paired(found: Scores, metric: str, kinds: tuple[str, ...]) -> Paired | None
     parts = [_paired(found, metric, (kind,)) for kind in kinds]
     known = [part.spread for part in parts if part is not None]
     if whole is not None:  # a few sources may agree by luck: nothing is surer for differing in more
-        return Paired(max(whole.spread, *known), whole.pairs, whole.sources) if known else whole
+        return Paired(max([whole.spread, *(one for one in known if math.isfinite(one))]), whole.pairs, whole.sources)
     return Paired(math.hypot(*known), 0, 0) if len(known) == len(parts) else None
 
 
 def _seen(found: Scores, metric: str, kinds: tuple[str, ...]) -> Paired | None:
-    """The quantile over pairs, each source weighing alike; None where they are too few."""
+    """What pairs show; None where they are too few."""
     asked: Mapping[str, bool] = {kind: kind in kinds for kind in KINDS}
     table = found.ask(_PAIRS, metric=metric, **asked)
     sources, owner = np.unique(table["source"].to_numpy(dtype=str), return_inverse=True)
     if len(table) < LEAST_PAIRS or len(sources) < LEAST_SOURCES:
         return None
-    parted = table["parted"].to_numpy()
+    weight = 1.0 / np.bincount(owner)[owner]
+    off = _quantile(table["parted"].to_numpy(), weight)
+    return Paired(max(off, _trusted(table["apart"].to_numpy(), table["ordered"].to_numpy(dtype=float), weight)), len(table), len(sources))
+
+
+def _quantile(parted: np.ndarray, weight: np.ndarray) -> float:
     order = np.argsort(parted)
-    weight = (1.0 / np.bincount(owner)[owner])[order].cumsum()
-    return Paired(float(parted[order][np.searchsorted(weight, SHARE * weight[-1])]), len(table), len(sources))
+    below = weight[order].cumsum()
+    return float(parted[order][np.searchsorted(below, SHARE * below[-1])])
+
+
+def _trusted(apart: np.ndarray, ordered: np.ndarray, weight: np.ndarray) -> float:
+    """The least distance such that of all pairs at least so far apart RIGHT are in the right order; infinite where none is."""
+    order = np.argsort(-apart)
+    beyond, right = weight[order].cumsum(), (weight * ordered)[order].cumsum()
+    enough = (right >= RIGHT * beyond) & (beyond >= FEWEST * beyond[-1])
+    return float(apart[order][np.flatnonzero(enough)[-1]]) if enough.any() else math.inf

@@ -9,8 +9,9 @@ import pytest
 from core.compare import ALONE, build, compare, pairs_of, spread
 from core.errors import ScenarioError
 from core.inputs import INPUTS, differing, said, stated, swapped
-from core.pairs import paired
+from core.pairs import _PAIRS, KINDS, paired
 from core.scenario import PARTS, from_flat
+from core.scores import scores
 from core.sweep import answer
 
 HOME = from_flat({"model": "Llama-3.1-8B-Instruct", "device": "RTX 3090", "quant": "Q4_K_M", "prompt_tokens": 1024})
@@ -44,15 +45,23 @@ def test_far_apart_is_no_tie_and_near_is_one() -> None:
     assert near.cells[0].amount != near.cells[1].amount
 
 
-def test_a_tie_is_no_wider_than_the_ranges_would_make_it() -> None:
-    """Two estimates of one card share errors: their order is surer than independent ranges say, never less sure."""
+def test_a_tie_is_judged_by_pairs_of_runs_that_differ_so() -> None:
+    """Two estimates of one card share errors: their order is surer than independent ranges would say."""
     one, other = build(HOME, "A"), build(HOME.with_(quant="Q8_0"), "B")
     assert one.found and other.found
-    ranges = math.hypot(*(max(math.log(high / b.metric("decode_rate")), math.log(b.metric("decode_rate") / low))
+    ranges = math.hypot(*(min(math.log(high / b.metric("decode_rate")), math.log(b.metric("decode_rate") / low))
                           for b in (one.found, other.found) for low, high in [b.bands["decode_rate"]]))  # fmt: skip
     pairs = pairs_of("decode_rate", HOME, HOME.with_(quant="Q8_0"))
     assert pairs is not None and pairs.pairs > 1000
-    assert 0 < spread("decode_rate", one, other) <= min(ranges, pairs.spread)
+    assert 0 < spread("decode_rate", one, other) == pairs.spread < ranges
+
+
+def test_where_no_pairs_tell_the_ranges_do() -> None:
+    """The speed of reading a prompt by quantisation is ordered no better than by chance: pairs trust no distance."""
+    other = HOME.with_(quant="Q8_0")
+    pairs = pairs_of("prefill_rate", HOME, other)
+    assert pairs is not None and math.isinf(pairs.spread)
+    assert 0 < spread("prefill_rate", build(HOME, "A"), build(other, "B")) < math.inf
 
 
 def test_purchase_and_electricity_alone_are_not_compared() -> None:
@@ -123,6 +132,17 @@ def test_pairs_that_differ_in_more_are_no_surer() -> None:
     for metric in ("decode_rate", "output_rate"):
         one, both = paired(metric, ["quant"]), paired(metric, ["device", "quant"])
         assert one is not None and both is not None and 0 < one.spread <= both.spread
+
+
+def test_pairs_beyond_the_spread_are_in_the_right_order() -> None:
+    """Held against the runs themselves: quantisations on one card, decode."""
+    told = paired("decode_rate", ["quant"])
+    assert told is not None
+    table = scores().ask(_PAIRS, metric="decode", **{kind: kind == "quant" for kind in KINDS})
+    far = table[table["apart"] > told.spread]
+    right = far.groupby("source")["ordered"].mean()
+    assert len(far) > 100 and right.mean() > 0.85
+    assert (table["parted"] <= told.spread).groupby(table["source"]).mean().mean() >= 0.78
 
 
 def test_without_pairs_nothing_is_claimed() -> None:

@@ -38,9 +38,9 @@ _CSS = """
 </style>
 """
 _TIES = (
-    "Marked: the best, where it is further ahead than two such estimates may be off. That is known from pairs of measured runs that "
-    "differ in the same things, for two estimates share much of their error; without such pairs it follows from both ranges. The range "
-    "under a number goes from its 10th to its 90th percentile."
+    "Marked: the best, where it is so far ahead that the order can be trusted. That is known from pairs of measured runs that differ in "
+    "the same things, predicted without their source: further apart than this, 9 of 10 were in the right order. Without such pairs both "
+    "ranges decide. The range under a number goes from its 10th to its 90th percentile."
 )
 _LOADS = "The builds are asked for different loads: their speeds answer different questions."
 _COLOURS = {"measured": "green", "interpolated": "blue", "unmeasured": "orange"}
