@@ -28,6 +28,7 @@ from core.recommend import (
 )
 from core.sweep import answer
 from core.words import answer_sentence
+from pages.shared import what_if_add
 from pages.shared.words import escape
 
 ABOUT = (
@@ -246,3 +247,4 @@ def _form(found: Suggestion) -> None:
     st.page_link(
         "estimate.py", label="All of this estimate", icon=":material/arrow_forward:", query_params=dict(parse_qsl(told.scenario.to_query()))
     )
+    what_if_add.link(told.scenario, label="Compare with another build")
