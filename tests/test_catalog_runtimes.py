@@ -194,6 +194,9 @@ def test_backend_that_suits(name: str, vendor: str, kind: str, expected: str) ->
 def test_no_backend_is_a_sentence() -> None:
     with pytest.raises(ScenarioError, match=r"MLX does not run on NVIDIA devices \(it has Metal\); choose .*llama.cpp"):
         backend_for(runtime("mlx"), "NVIDIA", "gpu")
+    for name in ("llama.cpp", "vllm"):
+        with pytest.raises(ScenarioError, match="AWS's accelerators are not supported yet: Neuron runtimes alone"):
+            backend_for(runtime(name), "AWS", "npu")
     with pytest.raises(ScenarioError, match="TensorRT-LLM does not run on CPUs"):
         backend_for(runtime("trtllm"), "Intel", "cpu")
 

@@ -47,7 +47,9 @@ _SUITS: dict[str, tuple[Backend, ...]] = {
     "google": ("tpu",),
     "rockchip": ("npu", "vulkan"),
     "sambanova": ("rdu",),
+    "aws": (),
 }
+_UNSUPPORTED = {"aws": "Neuron"}  # whose accelerators none of our runtimes runs on, and what does
 
 
 class Case(CatalogRecord):
@@ -305,6 +307,7 @@ def backend_for(entry: Runtime, device_vendor: str, device_kind: str) -> Backend
     for backend in suits:
         if backend in entry.backends:
             return backend
+    _check_supported_maker(device_vendor, device_kind)
     has = ", ".join(_BACKEND_NAMES[b] for b in entry.backends)
     others = [r.name for r in runtimes().values() if not r.treated_as and set(suits) & set(r.backends)]
     advice = f"; choose {_either(others)} instead" if others else ""
@@ -314,10 +317,20 @@ def backend_for(entry: Runtime, device_vendor: str, device_kind: str) -> Backend
 
 def check_backend(backend: str, device_vendor: str, device_kind: str, device_name: str) -> None:
     """Raises ScenarioError for a backend that the device cannot run, naming those that it can."""
+    _check_supported_maker(device_vendor, device_kind)
     suits = ("cpu",) if device_kind.lower() == "cpu" else _SUITS.get(device_vendor.lower(), ("vulkan", "cpu"))
-    if backend not in suits and not (backend == "vulkan" and device_kind.lower() != "cpu"):
+    if backend not in suits and not (backend == "vulkan" and device_kind.lower() == "gpu"):
         can = _either([_BACKEND_NAMES[b] for b in suits])
         raise ScenarioError(f"{device_name} has no {_BACKEND_NAMES.get(backend, backend)}; it runs {can}.")
+
+
+def _check_supported_maker(vendor: str, kind: str) -> None:
+    """Raises ScenarioError for accelerators that only runtimes outside the catalog run on."""
+    alone = _UNSUPPORTED.get(vendor.lower()) if kind.lower() != "cpu" else None
+    if alone:
+        raise ScenarioError(
+            f"{vendor}'s accelerators are not supported yet: {alone} runtimes alone run on them, and none of those is estimated."
+        )
 
 
 def _either(names: list[str]) -> str:
