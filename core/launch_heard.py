@@ -106,8 +106,9 @@ def _resolve(heard: Heard, text: str, runtime_id: str) -> None:
     heard.model_text = text
     name = re.sub(r".*models--([^/]+?)--([^/]+)(?:/snapshots/.*)?$", r"\1/\2", text.rstrip("/"))
     name = re.sub(r"^(?:https?://)?(?:hf\.co|huggingface\.co)/", "", name)
+    bare = runtime_id == "ollama" and not re.search(r"[:/@]", name)
     try:
-        found = find_model(name)
+        found = find_model(*([f"{name}:latest"] if bare else []), name)  # what Ollama takes a bare name for
     except RunError:
         try:
             heard.fields["model"] = models.model(name).id
