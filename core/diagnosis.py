@@ -125,14 +125,14 @@ def _sized(
     scenario: Scenario, metric: str, measured: float, knob: str, ends: tuple[float, float], words: Callable[[float], str], check: str,
     *, whole: bool = True, **more: Any,
 ) -> Suspect | None:  # fmt: skip
-    """An explanation with a size, searched between two ends at which the metric lies on either side of what was measured."""
+    """An explanation with a size, searched between two ends; the far end, where even that does not reach what was measured."""
 
     def at(size: float) -> Suspect | None:
         return _one(scenario, metric, measured, words(size), check, **{knob: round(size) if whole else float(f"{size:.3g}"), **more})
 
     first, last = at(ends[0]), at(ends[1])
     if first is None or last is None or (first.expected - measured) * (last.expected - measured) > 0:
-        return None
+        return last
     low, high = ends
     for _ in range(ROUNDS):
         middle = math.sqrt(low * high) if min(low, high) > 0 else (low + high) / 2

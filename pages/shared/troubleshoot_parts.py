@@ -82,7 +82,7 @@ def fixes(found: Diagnosis) -> None:
         st.caption("No single change that we can estimate helps surely." if found.tried else "There is nothing to change.")
     _listed(found, found.fixes, "fix")
     if found.fixes:
-        st.caption(f"{found.tried} changes were estimated. {_FLAGS}")
+        st.caption(f"Changes that were estimated: {found.tried}. {_FLAGS}")
     if found.unsure:
         with st.expander(f"Too close to call: {len(found.unsure)}"):
             st.caption(_UNSURE)
