@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from core.catalog.hardware import Device
+from core.cards import write_cards
+from core.catalog.hardware import Device, device
 from core.catalog.models import ir
 from core.catalog.quants import QuantScheme, kv_dtype
 from core.catalog.runtimes import Runtime
@@ -47,6 +48,8 @@ CARDS = 0.8  # a doubling of devices: decode 0.6, prefill 1.5, output rate 1.3
 OTHER_SPLIT = 0.5  # tensors or layers for the same count: a guess, pairs are too few
 FLASH = 0.8  # flash attention: decode 0.5, prefill 1.4
 KV_DTYPE = 0.5  # a guess, pairs are too few
+OTHER_CARDS = 3.0  # cards of another kind beside these, or none: a guess, of such machines there is one pair
+CABLE = 0.5  # an eGPU's cable or a riser on one side only: a guess; what was measured over one lane lies within the rest
 OFFLOAD = 3.0  # layers or experts in host memory on one side only: a guess, pairs are too few
 YEAR = 2.0  # a year of software: decode 1.7, prefill 2.5, output rate 2.7
 USERS = 0.6  # a doubling: decode and TPOT 0.5, output rate 1.0
@@ -180,15 +183,26 @@ def runtime_difference(asked: tuple[Runtime, str], other: tuple[Runtime, str]) -
 def run_differences(asked: Scenario, engine: Runtime, run: Run) -> Iterator[Difference]:
     """Split, options, age of the software and load; only what differs."""
     other = run.scenario
+    yield from _machine(asked, other)
     yield from _split(asked, other, engine)
     yield from _options(asked, other, engine)
     yield from _software(asked, other)
     yield from load_differences(asked, other, run.asks)
 
 
+def _machine(asked: Scenario, other: Scenario) -> Iterator[Difference]:
+    """Cards of other kinds beside the first, and links to the host that are no slots."""
+    one, two = ([(device(cards.device).id, cards.count) for cards in scenario.system.others] for scenario in (asked, other))
+    if one != two:
+        text = f"{write_cards(other.system.others)} beside it" if two else f"without {write_cards(asked.system.others)} beside it"
+        yield Difference("device", OTHER_CARDS, text)
+    if (asked.system.host_link is None) != (other.system.host_link is None):
+        yield Difference("device", CABLE, "in a slot of its own" if asked.system.host_link else f"joined by {other.system.host_link}")
+
+
 def degrees(scenario: Scenario, engine: Runtime) -> tuple[int, int, int, int]:
     """Devices, and the tensor, pipeline and data parallel degrees that they run in."""
-    deploy, count = scenario.deployment, scenario.system.count
+    deploy, count = scenario.deployment, scenario.system.devices
     rest = max(1, count // ((deploy.tp or 1) * (deploy.pp or 1) * (deploy.dp or 1)))
     layers = deploy.split == "layer" or (deploy.split is None and engine.device_split == "layer")
     tp = deploy.tp or (1 if layers else rest)

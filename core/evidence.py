@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from core import distance
+from core.cards import JOIN
 from core.catalog.hardware import device
 from core.catalog.models import ir
 from core.catalog.quants import quant
@@ -99,9 +100,9 @@ class NearRun:
     def what(self) -> str:
         """The run in a few words."""
         system, deploy = self.scenario.system, self.scenario.deployment
-        cards = f"{system.count} × " if system.count > 1 else ""
-        model, card, engine = model_name(self.scenario.model), device_name(system.device), runtime(self.scenario.runtime).name
-        return f"{model} {deploy.quant or ''}".rstrip() + f" on {cards}{card}, {engine}"
+        kinds = [(system.count, system.device), *((cards.count, cards.device) for cards in system.others)]
+        cards = JOIN.join(f"{count} × {device_name(name)}" if count > 1 else device_name(name) for count, name in kinds)
+        return f"{model_name(self.scenario.model)} {deploy.quant or ''}".rstrip() + f" on {cards}, {runtime(self.scenario.runtime).name}"
 
 
 def _in_words(differences: Sequence[Difference]) -> str:
@@ -129,7 +130,7 @@ class _Found:
     def key(self) -> tuple[Any, ...]:
         """Equal for the points of one sweep: who measured which configuration, and which phase."""
         system = self.run.scenario.system
-        return (distance.geometry(self.run.scenario.model), system.device, system.count,
+        return (distance.geometry(self.run.scenario.model), system.device, system.count, system.others,
                 *(self.row[name] for name in ("engine", "backend", "scheme", "origin")), self.run.asks)  # fmt: skip
 
 
@@ -190,7 +191,7 @@ def _configurations(index: _Index, asked: Configuration) -> Iterator[tuple[int, 
     """Configurations in order of their distance, with what differs."""
     parts = {
         "model": _each(index.names["model"], lambda name: distance.model_difference(asked.model, ir(name))),
-        "device": _each(index.names["device"], lambda name: distance.device_difference(asked.device, device(name))),
+        "device": _each(index.names["device"], lambda name: distance.device_difference(asked.device, device(name.partition(JOIN)[0]))),
         "scheme": _each(index.names["scheme"], lambda name: distance.quant_difference(asked.model, asked.quant, quant(name))),
     }
     engines, backends = index.names["engine"], index.names["backend"]

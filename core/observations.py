@@ -22,6 +22,7 @@ ESTIMATED = {
     "prefill": "prefill_rate", "decode": "decode_rate", "output rate": "output_rate", "total rate": "total_rate",
     "TTFT": "ttft", "TPOT": "tpot", "latency": "latency", "memory": "memory_peak", "power": "power",
 }  # fmt: skip
+SEVERAL = "cards of several kinds in one machine: one such pair was measured, which is no group to fit or hold out"
 SPEEDS = ("prefill", "decode", "output rate", "total rate", "TTFT", "TPOT", "latency")
 
 
@@ -61,8 +62,8 @@ def observe_runs(records: pd.DataFrame) -> Observations:
         except RoofcastError as error:
             failed[str(error)] = failed.get(str(error), 0) + 1
             continue
-        if run.unmodelled:
-            left_out[run.unmodelled] = left_out.get(run.unmodelled, 0) + 1
+        if reason := run.unmodelled or (SEVERAL if run.scenario.system.others else ""):
+            left_out[reason] = left_out.get(reason, 0) + 1
             continue
         runs.append(run)
         kept.append(row)

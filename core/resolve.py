@@ -198,11 +198,7 @@ def find_model(*names: str) -> Match:
 
 @functools.lru_cache(maxsize=16384)
 def find_device(name: str, kind: Kind | None = None) -> Match:
-    """The catalog's device. Raises RunError for an unknown name and for several kinds of card in one machine."""
-    if re.search(r"\s\+\s", name):
-        raise RunError(
-            f"'{name}' are devices of different kinds, which one scenario cannot describe; give runs on one kind."
-        )
+    """The catalog's device. Raises RunError for an unknown name."""
     try:
         found = device(name, kind)
     except CatalogError as error:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from core.cards import JOIN, Cards, read_cards
 from core.catalog.hardware import Device, device
 from core.catalog.models import ir
 from core.catalog.runtimes import Runtime, runtime, version_number
@@ -117,7 +118,7 @@ def _read(cells: tuple[str, ...]) -> Run:
     cell = _Cells(dict(zip(INPUT_COLUMNS, cells, strict=True)))
     hints = read_hints(cell.text("notes"), cell.text("runtime_version"))
     assumed = list(hints.assumed)
-    device, count = _device(cell)
+    device, count, others = _device(cell)
     engine = _engine(cell, device, assumed)
     model = find_model(cell.text("model_id"), cell.text("model_name_raw"))
     if model.note:
@@ -127,6 +128,7 @@ def _read(cells: tuple[str, ...]) -> Run:
         "model": model.id,
         "device": device.id,
         "count": count,
+        "others": others,
         "cpu": _host(cell, device),
         "ram_gb": cell.number("ram_gb", 0.01, 1e5),
         "device_power_w": cell.number("power_limit_w", 1, 1e5),
@@ -167,7 +169,8 @@ def _read(cells: tuple[str, ...]) -> Run:
 # ---- The machine
 
 
-def _device(cell: _Cells) -> tuple[Device, int]:
+def _device(cell: _Cells) -> tuple[Device, int, tuple[Cards, ...]]:
+    """The device, how many of it, and further cards where `gpu_name` names several kinds: "2x RTX 3090 + RTX 3060"."""
     gpu, cpu = cell.text("gpu_name"), cell.text("cpu_name")
     stated = cell.number("gpu_count", 0, 4096)
     count = None if stated is None else round(stated)
@@ -175,11 +178,26 @@ def _device(cell: _Cells) -> tuple[Device, int]:
         raise RunError(f"gpu_count must be a whole number (it is '{cell.text('gpu_count')}').")
     if gpu and count == 0:
         raise RunError(f"gpu_count is 0, but the run names the GPU '{gpu}'; give their number, or leave gpu_name empty.")
+    if gpu and JOIN in gpu:
+        return _several(gpu, count)
     if gpu:
-        return device(find_device(gpu).id), count or 1
+        return device(find_device(gpu).id), count or 1, ()
     if not cpu:
         raise RunError("The run names neither a GPU nor a CPU; give gpu_name or cpu_name.")
-    return device(find_device(cpu, "cpu").id, "cpu"), 1
+    return device(find_device(cpu, "cpu").id, "cpu"), 1, ()
+
+
+def _several(text: str, count: int | None) -> tuple[Device, int, tuple[Cards, ...]]:
+    """Cards of several kinds. Raises RunError where they are not as many as the row counts."""
+    try:
+        named = read_cards(text)
+    except ValueError as error:
+        raise RunError(f"gpu_name '{text}' cannot be read: give cards of several kinds as in '2x RTX 3090{JOIN}RTX 3060'.") from error
+    first, *rest = (cards.model_copy(update={"device": find_device(cards.device).id}) for cards in named)
+    total = sum(cards.count for cards in named)
+    if count not in (None, total):
+        raise RunError(f"gpu_name '{text}' names {total} cards, but gpu_count is {count}; write how many of each, as in '2x RTX 3090'.")
+    return device(first.device), first.count, tuple(rest)
 
 
 def _host(cell: _Cells, device: Device) -> str | None:
@@ -353,7 +371,7 @@ def _lengths(cell: _Cells, hints: Hints, assumed: list[str]) -> tuple[dict[str, 
 
 def _layout(cell: _Cells, hints: Hints, knobs: dict[str, Any], engine: Runtime, assumed: list[str]) -> int:
     """Sets the degrees in `knobs`; returns how many such systems ran side by side."""
-    count = knobs["count"]
+    count = knobs["count"] + sum(cards.count for cards in knobs["others"])
     given = {name: cell.whole(name, 0, 4096) or None for name in ("tp", "pp", "dp", "ep")}
     if given["tp"] is None:
         given.update({k: v for k, v in hints.knobs.items() if k in ("tp", "pp")})
@@ -389,7 +407,7 @@ def _layout(cell: _Cells, hints: Hints, knobs: dict[str, Any], engine: Runtime, 
     copies = count // needed
     if copies > 1 and given["ep"] == count:
         data, copies = count // (tensors * pipes), 1  # experts over all cards: attention replicas make up the rest
-    if copies > 1:
+    if copies > 1 and not knobs["others"]:
         assumed.append(f"{count} devices hold {copies} copies of this layout")
         knobs["concurrency"] = max(1, round(knobs["concurrency"] / copies))
         knobs["count"] = needed

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from core.cards import JOIN
 from core.errors import RoofcastError
 from core.runs import Run, read_run
 from core.setting import settle
@@ -32,5 +33,6 @@ def identified(row: Mapping[str, Any]) -> dict[str, str]:
         setting = settle(run.scenario, strict=False)
     except RoofcastError as error:
         return {**dict.fromkeys(NAMES, ""), "why": str(error)}
-    found = (setting.ir.id, setting.device.id, setting.runtime.id, setting.backend, setting.quant.id, scenario_id(run))
+    devices = JOIN.join([setting.device.id, *(further.device.id for further in setting.others)])
+    found = (setting.ir.id, devices, setting.runtime.id, setting.backend, setting.quant.id, scenario_id(run))
     return dict(zip(NAMES, found, strict=True))

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from core.cards import Cards, write_cards
 from core.catalog import files, hardware, own_hardware
 from core.catalog.hardware import Device
 from core.errors import CatalogError, RunError
@@ -85,12 +86,10 @@ def write_machine(facts: MachineFacts) -> Path:
 # ---- What a scenario needs
 
 
-def _same(facts: MachineFacts) -> tuple[Gpu, int] | None:
-    """The accelerator and how many of it there are. Raises CatalogError where they are of several kinds."""
-    names = list(dict.fromkeys(gpu.name for gpu in facts.gpus))
-    if len(names) > 1:
-        raise CatalogError(f"This machine has {' and '.join(names)}, which one scenario cannot describe; choose one with --gpu.")
-    return (facts.gpus[0], len(facts.gpus)) if facts.gpus else None
+def _kinds(facts: MachineFacts) -> list[tuple[Gpu, int]]:
+    """The accelerators by kind, in the driver's order, and how many there are of each."""
+    names = [gpu.name for gpu in facts.gpus]
+    return [(facts.gpus[names.index(name)], names.count(name)) for name in dict.fromkeys(names)]
 
 
 def cpu_device(facts: MachineFacts) -> Device:
@@ -132,22 +131,32 @@ def cpu_device(facts: MachineFacts) -> Device:
 
 def system_of(facts: MachineFacts) -> System:
     """The machine as a scenario's system. Raises CatalogError, one sentence, for a device that nobody knows."""
-    found = _same(facts)
-    if found is None:
+    kinds = _kinds(facts)
+    if not kinds:
         return System(device=own_hardware.listed(cpu_device(facts)), ram_gb=facts.ram_gb)
-    gpu, count = found
+    (gpu, count), *rest = kinds
     device = hardware.device(gpu.name)
     try:
         cpu = own_hardware.listed(cpu_device(facts)) if facts.cpu and not device.unified else None
     except CatalogError:
         cpu = None  # it matters only for what the devices do not hold
-    memory = gpu.memory_gib
-    if memory is not None and device.memory_gb is not None and abs(memory / device.memory_gb - 1) < 0.1:
-        memory = None  # as the catalog has it
+    others = tuple(
+        Cards(device=own_hardware.listed(hardware.device(other.name)), count=many, memory_gib=_memory(other)) for other, many in rest
+    )
     return System(
-        device=own_hardware.listed(device), count=count, cpu=cpu, ram_gb=facts.ram_gb, device_memory_gib=memory,
-        ram_bandwidth_gb_s=None if device.unified else facts.measured_bandwidth_gb_s, pcie_gb_s=facts.measured_pcie_gb_s,
+        device=own_hardware.listed(device), count=count, others=others, cpu=cpu, ram_gb=facts.ram_gb, device_memory_gib=_memory(gpu),
+        measured_ram_bandwidth_gb_s=None if device.unified else facts.measured_bandwidth_gb_s, pcie_gb_s=facts.measured_pcie_gb_s,
     )  # fmt: skip
+
+
+def _memory(gpu: Gpu) -> float | None:
+    """The memory of an accelerator in GiB; None where it is as the catalog has it, or was not read."""
+    known = hardware.device(gpu.name).memory_gb
+    return None if gpu.memory_gib is None or (known is not None and abs(gpu.memory_gib / known - 1) < 0.1) else gpu.memory_gib
+
+
+def _bare(system: System) -> list[Cards]:
+    return [Cards(device=cards.device, count=cards.count) for cards in system.others]
 
 
 def run_columns(facts: MachineFacts) -> dict[str, Any]:
@@ -156,8 +165,12 @@ def run_columns(facts: MachineFacts) -> dict[str, Any]:
     on_cpu = not facts.gpus
     limits = {gpu.power_limit_w for gpu in facts.gpus}
     return {
-        "gpu_name": "" if on_cpu else system.device,
-        "gpu_count": None if on_cpu else system.count,
+        "gpu_name": ""
+        if on_cpu
+        else write_cards([Cards(device=system.device, count=system.count), *_bare(system)])
+        if system.others
+        else system.device,
+        "gpu_count": None if on_cpu else system.devices,
         "cpu_name": system.device if on_cpu else system.cpu or facts.cpu,
         "ram_gb": facts.ram_gb,
         "driver": facts.driver,

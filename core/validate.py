@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from core.cards import JOIN
 from core.catalog.hardware import device
 from core.predict import Prediction, predict_rows, read_table
 from core.runs import METRIC_COLUMNS
@@ -143,8 +144,8 @@ def _errors_of(number: int, row: Mapping[str, Any], prediction: Prediction) -> l
 
 @functools.lru_cache(maxsize=4096)
 def device_class(device_id: str) -> str:
-    """Apple, CPU, consumer … : the class in which devices behave alike."""
-    found = device(device_id)
+    """Apple, CPU, consumer … : the class in which devices behave alike; of cards of several kinds that of the first."""
+    found = device(device_id.partition(JOIN)[0])
     vendor = "" if found.device_class in ("cpu", "apple", "npu", "embedded") else f"{found.vendor} "
     return f"{vendor}{found.device_class}"
 

@@ -57,6 +57,13 @@ def test_a_cards_other_memory_is_told_and_its_own_is_not():
     assert system_of(half).device_memory_gib == 39.5
 
 
-def test_cards_of_two_kinds_are_no_scenario():
-    with pytest.raises(CatalogError, match="choose one"):
-        system_of(MachineFacts(gpus=(Gpu(name="RTX 4090"), Gpu(name="RTX 3090"))))
+def test_cards_of_two_kinds_are_one_machine():
+    facts = MachineFacts(
+        ram_gb=64, gpus=(Gpu(name="RTX 4090"), Gpu(name="RTX 3090", memory_gib=20.0), Gpu(name="RTX 3090", memory_gib=20.0))
+    )
+    system = system_of(facts)
+    assert [(cards.device, cards.count, cards.memory_gib) for cards in system.others] == [("GeForce RTX 3090", 2, 20.0)]
+    row = {**run_columns(facts), "model_id": "Qwen/Qwen3-8B", "runtime": "llama.cpp"}
+    assert (row["gpu_name"], row["gpu_count"]) == ("GeForce RTX 4090 + 2x GeForce RTX 3090", 3)
+    asked = scenario_from_run(row).system
+    assert asked.devices == 3 and [device(cards.device).name for cards in asked.others] == ["GeForce RTX 3090"]

@@ -13,15 +13,19 @@ from core import stages
 from core.answer import Estimate
 from core.batch import candidates, numbers_of
 from core.catalog.quants import quant
+from core.catalog.runtimes import runtime
 from core.columns import columns, plain
-from core.errors import ScenarioError
+from core.distance import OTHER_CARDS, run_differences
+from core.errors import RunError, ScenarioError
 from core.estimate import estimate, launch, numbers
 from core.launch_parse import parse
 from core.placement import WEIGHTS, placement
 from core.plan import make_plan
+from core.runs import read_run, scenario_from_run
 from core.scenario import Scenario, from_flat
 from core.setting import settle
 from core.slices import layers_of_stages
+from core.sweep import answer
 from core.weights import weight_table
 from core.words import answer_sentence
 
@@ -198,6 +202,33 @@ def test_an_integrated_gpu_takes_half_of_the_ram_and_is_named() -> None:
 def test_shares_are_as_many_as_stages() -> None:
     with pytest.raises(ScenarioError, match="3 shares for 2 pipeline stages"):
         estimate(asked(others="RTX 3060", tensor_split="1,1,1"))
+
+
+# ---------------------------------------------------------------- measured runs
+
+
+BOTH = "Radeon AI PRO R9700 + RX 9060 XT"
+PAIR = {"model_id": "Qwen/Qwen3.5-27B", "quant": "Q8_0", "runtime": "ollama", "gpu_name": BOTH, "gpu_count": 2}
+
+
+def test_a_run_names_cards_of_several_kinds() -> None:
+    system = scenario_from_run(PAIR).system
+    assert (system.device, system.count, [cards.device for cards in system.others]) == ("radeon-ai-pro-r9700", 1, ["rx-9060-xt-16gb"])
+    assert scenario_from_run({**PAIR, "gpu_name": "2x RTX 3090 + RTX 3060", "gpu_count": 3}).system.devices == 3
+    with pytest.raises(RunError, match="names 2 cards, but gpu_count is 3"):
+        scenario_from_run({**PAIR, "gpu_count": 3})
+
+
+@pytest.mark.parametrize(("prompt", "measured"), [(36, 14.9), (16000, 13.9)])
+def test_the_one_measured_pair_is_met(prompt: int, measured: float) -> None:
+    """The only unlike cards of the corpus: dk9643's R9700 beside a 9060 XT, near an empty cache and a full one."""
+    scenario = scenario_from_run({**PAIR, "prompt_tokens": prompt, "output_tokens": 256, "load_kind": "static_batch"})
+    assert answer(scenario).metric("decode_rate") == pytest.approx(measured, rel=0.2)
+
+
+def test_cards_beside_a_card_are_another_machine() -> None:
+    alone = scenario_from_run({**PAIR, "gpu_name": "Radeon AI PRO R9700", "gpu_count": 1})
+    assert [d.distance for d in run_differences(alone, runtime("ollama"), read_run(PAIR)) if "beside it" in d.text] == [OTHER_CARDS]
 
 
 # ---------------------------------------------------------------- many at once
