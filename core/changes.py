@@ -16,6 +16,7 @@ from core import choices
 from core.answer import Estimate
 from core.catalog import quants, runtimes
 from core.errors import RoofcastError
+from core.faster_split import faster_split
 from core.nearest import smaller_quants
 from core.quality import quality
 from core.quantity import Quantity, value
@@ -193,7 +194,9 @@ def _nearest_quant(setting: Setting, entry: runtimes.Runtime, backend: str, own:
 
 def splits(scenario: Scenario) -> Iterator[Change]:
     """Other ways to lay the model over several devices."""
-    count, deploy = scenario.system.count, scenario.deployment
+    count, deploy = scenario.system.devices, scenario.deployment
+    if (better := faster_split(scenario) if scenario.system.others else None) is not None:
+        yield Change("split", better.change, better.knobs)
     if count < 2:
         return
     entry = runtimes.runtime(scenario.runtime)

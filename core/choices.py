@@ -135,6 +135,12 @@ def read_kind(text: str) -> tuple[str, int]:
     return (found[0].device, found[0].count) if found else (text, 1)
 
 
+def kind_of(name: str) -> str:
+    """What a device is to a machine: "card", "integrated" (its memory is the RAM) or "cpu"."""
+    found = hardware.device(name)
+    return "cpu" if found.kind == "cpu" else "integrated" if found.unified else "card"
+
+
 def host_link_names() -> list[str]:
     """What can join a card to the host, after "auto", its own slot."""
     return [AUTO, *(entry.id for entry in links.host_links())]

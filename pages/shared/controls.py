@@ -180,15 +180,18 @@ def _machine(given: dict[str, Any]) -> None:
         _number(knobs.COUNT, given, on_change=_not_rented)
     _number(knobs.RAM, given)
     with st.expander("Further cards, cables, sockets", expanded="others" in st.query_params):
-        further.draw(given, _put_together)
-        given["host_link"] = st.selectbox(
-            "The first cards are joined by",
-            choices.host_link_names(),
-            format_func=further.link_title,
-            key="host_link",
-            bind="query-params",
-            help="What joins a card to the host: its own slot, or an eGPU's cable or a riser of fewer lanes.",
-        )
+        kind = choices.kind_of(given["device"])
+        if kind != "cpu" or further.KEY in st.query_params:
+            further.draw(given, _put_together)
+        if kind == "card":
+            given["host_link"] = st.selectbox(
+                "The first cards are joined by",
+                choices.host_link_names(),
+                format_func=further.link_title,
+                key="host_link",
+                bind="query-params",
+                help="What joins a card to the host: its own slot, or an eGPU's cable or a riser of fewer lanes.",
+            )
         _number(knobs.SOCKETS, given)
         if (given["sockets"] or 1) > 1:
             given["numa"] = st.selectbox(
