@@ -90,7 +90,7 @@ def kind_rows(model: ModelIR, kind: str, tokens: int) -> list[Row]:
     for block in model.blocks:
         own = [row for row in rows if row["Kind of layer"] == names[block.name]]
         found.append({
-            "Kind of layer": names[block.name], "Layers": len(own), "Which": _ranges(block.layers), "Holds": own[0]["Holds"],
+            "Kind of layer": names[block.name], "Layers": len(own), "Which": ranges(block.layers), "Holds": own[0]["Holds"],
             "Tokens": own[0]["Tokens"], "Bytes a token": sum(row["Bytes a token"] for row in own), "MiB": sum(row["MiB"] for row in own),
         })  # fmt: skip
     sums = {name: sum(row[name] for row in found) for name in ("Layers", "Bytes a token", "MiB")}
@@ -112,7 +112,7 @@ def _holds(block: Block) -> str:
     return f"{a.kv_heads} heads × {widths}{index}"
 
 
-def _ranges(layers: tuple[int, ...]) -> str:
+def ranges(layers: tuple[int, ...]) -> str:
     """Layer numbers, runs folded: "0–4, 6–10"; an even step as "5, 11, … 59"."""
     steps = {b - a for a, b in itertools.pairwise(layers)}
     if len(layers) > 3 and len(steps) == 1 and steps != {1}:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from core.answer import BOUNDS, Estimate, Op, Step
-from core.inspect_model import Row
+from core.catalog.files import source
+from core.formulas.ops import bytes_of_layer, flop_of_layer, time_of_layer
+from core.ir import Block
+from core.model_cache import ranges
 from core.model_stack import kind_names
-from core.model_tensors import as_csv
-from core.quantity import Quantity, total, value
+from core.quantity import Quantity, leaf, total, value
 from core.words import device_name
 
 OUTSIDE = "Outside the layers"
 LEARNED = "Learned from measured runs"
+_FEED_FORWARD = "feed-forward"
 PHASES = {"prefill": "Prefill", "decode": "Decode"}
 
 
@@ -45,6 +48,7 @@ class Section:
     layers: int
     lines: tuple[Line, ...]
     sum: Line
+    which: str = ""  # their numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +61,18 @@ class Table:
     whole: Line
 
 
-def step_table(estimate: Estimate, phase: str) -> Table:
-    """The table of one phase, "prefill" or "decode"."""
+def step_table(estimate: Estimate, phase: str, *, one_layer: bool = False) -> Table:
+    """The table of one phase, "prefill" or "decode"; with `one_layer` the numbers of the layers are those of one of each kind."""
     step: Step = getattr(estimate, phase).step
     seconds, names = float(value(step.time)), kind_names(estimate.ir)
-    counts = {block.name: len(block.layers) for block in estimate.ir.blocks}
     sections = []
-    for block in [*counts, None]:
-        if ops := [op for op in step.ops if op.block == block]:
-            name = OUTSIDE if block is None else names[block]
-            lines = tuple(_line(op, seconds) for op in ops)
-            sections.append(Section(name, counts.get(block or "", 0), lines, _sum(name, ops, seconds)))
+    for block in [*estimate.ir.blocks, None]:
+        if ops := [_named(op, block) for op in step.ops if op.block == (block.name if block else None)]:
+            name = OUTSIDE if block is None else names[block.name]
+            layers = len(block.layers) if block else 0
+            shown = [_of_one(op, layers) for op in ops] if one_layer and layers > 1 else ops
+            lines = tuple(_line(op, seconds) for op in shown)
+            sections.append(Section(name, layers, lines, _sum(name, shown, seconds), ranges(block.layers) if block else ""))
     added = seconds - step.computed
     learned = None
     if math.isfinite(added) and abs(added) > 1e-12 * max(step.computed, 0.0):
@@ -75,6 +80,27 @@ def step_table(estimate: Estimate, phase: str) -> Table:
     whole = _sum(step.name, step.ops, seconds)
     whole = Line("Whole step", whole.flop, whole.bytes, whole.sent, step.time, seconds, _percent(seconds, seconds), "")
     return Table(step.name, tuple(sections), learned, whole)
+
+
+def _named(op: Op, block: Block | None) -> Op:
+    """The operation by what it is in such a layer: a mixture's feed-forward part is its router and the experts that all tokens share."""
+    if block is None or block.mlp.kind != "moe" or not op.name.startswith(_FEED_FORWARD):
+        return op
+    what = "shared experts and router" if block.mlp.shared_intermediate else "router"
+    return replace(op, name=what + op.name.removeprefix(_FEED_FORWARD))
+
+
+def _of_one(op: Op, layers: int) -> Op:
+    """The mean layer's part of an operation that was counted for all layers of a kind together."""
+    count: Any = leaf("layers of this kind", float(layers), "", "model_config", source("tensor-shapes"))
+
+    def part(formula: Any, name: str, whole: Any) -> Any:
+        return formula(**{name: whole, "layers": count}) if isinstance(whole, Quantity) else whole / layers
+
+    return replace(
+        op, flop=part(flop_of_layer, "flop", op.flop), bytes=part(bytes_of_layer, "moved", op.bytes),
+        sent=part(bytes_of_layer, "moved", op.sent), time=part(time_of_layer, "time", op.time),
+    )  # fmt: skip
 
 
 def _line(op: Op, whole: float) -> Line:
@@ -101,43 +127,3 @@ def _total(parts: Iterable[Any], name: str) -> Any:
 
 def _percent(part: float, whole: float) -> float:
     return 100 * part / whole if whole > 0 else math.nan
-
-
-EXPORT = "roofcast-steps.csv"
-COLUMNS = (
-    "Phase",
-    "Line",
-    "Kind of layer",
-    "Layers",
-    "Operation",
-    "FLOP",
-    "Bytes moved",
-    "Bytes sent",
-    "Time (s)",
-    "Share (%)",
-    "Limited by",
-)
-
-
-def table_rows(estimate: Estimate) -> list[Row]:
-    """Both phases for a spreadsheet. `Line` says what a row is: its "operation" and "learned" rows add up to its "total" row."""
-    rows: list[Row] = []
-    for phase, title in PHASES.items():
-        table = step_table(estimate, phase)
-        for section in table.sections:
-            rows += [_row(title, "operation", section.name, section.layers, line) for line in section.lines]
-        if table.learned is not None:
-            rows.append(_row(title, "learned", "", None, table.learned))
-        rows.append(_row(title, "total", "", None, table.whole))
-    return rows
-
-
-def _row(phase: str, what: str, kind: str, layers: int | None, line: Line) -> Row:
-    numbers = (float(value(line.flop)), float(value(line.bytes)), float(value(line.sent)), line.seconds, line.share)
-    cells = (phase, what, kind, layers or None, line.name, *(n if math.isfinite(n) else None for n in numbers), line.bound)
-    return dict(zip(COLUMNS, cells, strict=True))
-
-
-def table_csv(estimate: Estimate) -> str:
-    """`table_rows` as CSV; unknown numbers are empty."""
-    return as_csv(table_rows(estimate), COLUMNS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from core.quantity import formula
-from core.units import Bytes, Count, Flop, Intensity, Tokens
+from core.units import Bytes, Count, Flop, Intensity, Seconds, Tokens
 
 
 @formula("kaplan2020", eq="table 1")
@@ -53,6 +53,24 @@ def touched_bytes(*, total_bytes: Bytes, distinct: Count, experts: Count) -> Byt
 def share(*, whole: Count, parts: Count) -> Count:
     """An even share of a whole."""
     return whole / parts
+
+
+@formula("definition")
+def flop_of_layer(*, flop: Flop, layers: Count) -> Flop:
+    """Of one layer, where all of a kind were counted together."""
+    return flop / layers
+
+
+@formula("definition")
+def bytes_of_layer(*, moved: Bytes, layers: Count) -> Bytes:
+    """Of one layer, where all of a kind were counted together."""
+    return moved / layers
+
+
+@formula("definition")
+def time_of_layer(*, time: Seconds, layers: Count) -> Seconds:
+    """Of one layer, where all of a kind were counted together."""
+    return time / layers
 
 
 @formula("definition")

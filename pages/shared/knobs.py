@@ -247,4 +247,4 @@ WHAT_IF = (
     "api_out", "api_use",
 )  # fmt: skip  # of the comparison alone
 # In an address, but no part of a scenario.
-ELSEWHERE = (VIEW, "model_view", "step_phase", "against", *WHAT_IF, "symptom", "measured")
+ELSEWHERE = (VIEW, "model_view", "step_phase", "step_layers", "against", *WHAT_IF, "symptom", "measured")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core import step_table
+from core import step_sheet, step_table
 from core.answer import Estimate
 from core.quantity import Quantity, value
 from core.step_table import Line, Table
@@ -13,6 +13,7 @@ from core.words import answer_sentence
 from pages.shared import number
 from pages.shared.words import escape
 
+_LAYERS = {"all": "All of a kind", "one": "One of each kind"}
 _UNITS = {"flop": "FLOP", "bytes": "B", "sent": "B", "time": "s"}
 _CSS = """
 <style>
@@ -35,22 +36,28 @@ _CSS = """
 
 
 def draw(estimate: Estimate) -> None:
-    """The table of the chosen phase, and both phases as CSV."""
+    """The table of the chosen phase, and both phases as a spreadsheet."""
     st.markdown(escape(answer_sentence(estimate)))
-    left, right = st.columns([2, 1], vertical_alignment="bottom")
+    left, middle, right = st.columns([1.1, 1.6, 1.2], vertical_alignment="bottom")
     with left:
         phase = st.segmented_control(
             "Phase", list(step_table.PHASES), default="decode", required=True, format_func=step_table.PHASES.__getitem__,
             key="step_phase", bind="query-params",
         )  # fmt: skip
+    with middle:
+        layers = st.segmented_control(
+            "Layers", list(_LAYERS), default="all", required=True, format_func=_LAYERS.__getitem__, key="step_layers", bind="query-params"
+        )
     with right:
         st.download_button(
-            "Both phases as CSV", step_table.table_csv(estimate), step_table.EXPORT, "text/csv", icon=":material/download:",
-            on_click="ignore", key="steps-csv", help="A line for each operation, and a total: the lines add up to it.",
+            "Spreadsheet", lambda: step_sheet.steps_sheet(estimate), step_sheet.EXPORT, step_sheet.TYPE, icon=":material/download:",
+            on_click="ignore", key="steps-sheet",
+            help="Both phases operation by operation and layer by layer, and the tensors. Sums are formulas: a spreadsheet checks them.",
         )  # fmt: skip
-    table = step_table.step_table(estimate, phase or "decode")
+    table = step_table.step_table(estimate, phase or "decode", one_layer=layers == "one")
+    together = "the mean layer of each kind" if layers == "one" else "all layers of a kind together"
     st.caption(
-        f"One {table.step} on one device (the slowest), all layers of a kind together. Click a number for its formula and sources. "
+        f"One {table.step} on one device (the slowest), {together}. Click a number for its formula and sources. "
         "Under load a token also waits for the prompts of others that share its steps."
     )
     _table(table)
@@ -62,7 +69,8 @@ def _table(table: Table) -> None:
     with st.container(key="ops"):
         st.html(f'<div class="op-head">{"".join(f"<span>{head}</span>" for head in heads)}</div>')
         for at, section in enumerate(table.sections):
-            layers = f" · {section.layers} layers" if section.layers > 1 else ""
+            many = f" · {section.layers} layers" if section.layers > 1 else " · layer"
+            layers = f"{many} {section.which}" if section.which else ""
             _row(section.sum, f"opsum-{at}", f"**{escape(section.name[0].upper())}{escape(section.name[1:])}**{layers}")
             for index, line in enumerate(section.lines):
                 _row(line, f"oprow-{at}-{index}", escape(line.name))
