@@ -165,8 +165,9 @@ def test_ctrl_c_leaves_nothing_and_the_next_call_goes_on(gguf, home, tmp_path):
     slow.chmod(0o755)
     words = ["one", "llama-bench", "--set", f"program={slow}", "--set", f"file={gguf}", "--set", f"model_id={CELLS['model_id']}"]
     harness = subprocess.Popen(
-        [sys.executable, "-m", "harness", *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-m", "harness", *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # whoever started the tests may have it ignored
+    )  # fmt: skip
     for _ in range(12_000):
         if (tmp_path / "pid").exists() or harness.poll() is not None:
             break
