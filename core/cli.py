@@ -210,10 +210,12 @@ def instances(text: Text = "", json: Json = False) -> None:
 
 @app.command()
 def runtimes(text: Text = "", json: Json = False) -> None:
-    """Lists and searches the runtimes."""
-    from core import cli_lists
+    """Lists and searches the runtimes; of one alone its defaults too, with what held before which version."""
+    from core import cli_lists, runtime_sheet
 
     _listed(cli_lists.runtimes(text), text, "runtime", json)
+    if not json and (one := cli_lists.one_runtime(text)):
+        typer.echo("\n" + "\n".join(runtime_sheet.lines(one)))
 
 
 @app.command()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.units import significant
+
+if TYPE_CHECKING:
+    from core.catalog.runtimes import Runtime
 
 LIMIT = 40  # hits of a search
 CONTEXT = ("max_position_embeddings", "n_positions", "seq_length")  # what configs call it
@@ -174,6 +177,7 @@ def instances(text: str) -> list[Entry]:
 
 
 def runtimes(text: str) -> list[Entry]:
+    from core import runtime_sheet
     from core.catalog.runtimes import search_runtimes
 
     found = _named(text, search_runtimes(text), lambda r: " ".join((r.id, r.name, *r.aliases)))
@@ -193,10 +197,23 @@ def runtimes(text: str) -> list[Entry]:
                 "audience": r.audience,
                 "treated_as": r.treated_as,
                 "aliases": list(r.aliases),
+                **runtime_sheet.record(r),
             },
         )
         for r in found
     ]
+
+
+def one_runtime(text: str) -> Runtime | None:
+    """The runtime that a text names, or the only one that it finds."""
+    from core.catalog.runtimes import runtime
+    from core.errors import CatalogError
+
+    found = runtimes(text) if text.strip() else []
+    try:
+        return runtime(text if len(found) != 1 else found[0].record["id"])
+    except CatalogError:
+        return None
 
 
 def quants(text: str) -> list[Entry]:
