@@ -173,8 +173,12 @@ def _special(config: dict[str, Any], family: Family, file: _File) -> None:
     if kind == "gpt_bigcode":
         config["multi_query"] = kv_heads == 1
     if kind == "falcon":
-        config.update(new_decoder_architecture=kv_heads > 1, multi_query=True, parallel_attn=True,
-                      num_ln_in_parallel_attn=2 if file.has("attn_norm_2.weight") else 1)
+        config.update(
+            new_decoder_architecture=kv_heads > 1,
+            multi_query=True,
+            parallel_attn=True,
+            num_ln_in_parallel_attn=2 if file.has("attn_norm_2.weight") else 1,
+        )
     if kind == "mpt":
         config["expansion_ratio"] = file.need("feed_forward_length") // config["hidden_size"]
     if kind == "stablelm":

@@ -126,9 +126,7 @@ class ModelIR:
     def active_parameters(self) -> int:
         """Parameters that one token passes through: all but the experts not chosen. The embedding table counts."""
         return self.parameters - sum(
-            t.elements * (t.shape[0] - self.block(t.block).mlp.top_k) // t.shape[0]
-            for t in self.tensors
-            if t.group == "experts"
+            t.elements * (t.shape[0] - self.block(t.block).mlp.top_k) // t.shape[0] for t in self.tensors if t.group == "experts"
         )
 
     def block(self, name: str | None) -> Block:

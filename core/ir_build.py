@@ -15,9 +15,7 @@ from core.ir_mixers import write_compressed, write_mixer, write_streams
 from core.ir_write import Writer
 
 
-def build_ir(
-    config: Mapping[str, Any], model_id: str, changes: Mapping[str, Any] | None = None, *, generic: bool = False
-) -> ModelIR:
+def build_ir(config: Mapping[str, Any], model_id: str, changes: Mapping[str, Any] | None = None, *, generic: bool = False) -> ModelIR:
     """The IR of a config, with `changes` to its fields; `generic` takes an unknown type for what it looks like.
 
     Raises ScenarioError, naming field or type, when the config is incomplete, wrong or unsupported.
@@ -118,8 +116,7 @@ class _Tensors(Writer):
             write_streams(self, "head")
         self.norm("output_norm", self.shape.hidden)
         if not self.shape.tied:
-            self.add("output", (self.shape.vocab, self.shape.hidden), "head", "vocab",
-                     bias=self.fields.switch(self.family.head_bias))
+            self.add("output", (self.shape.vocab, self.shape.hidden), "head", "vocab", bias=self.fields.switch(self.family.head_bias))
 
     def layer(self, attention: Attention, mlp: Mlp, layer: int, block: str) -> None:
         if layer == 0 and self.per_layer:
@@ -218,8 +215,7 @@ class _Tensors(Writer):
         self.add("attn_kv_a_mqa", (a.kv_lora_rank + a.rope_head_dim, hidden), "attention", "replicated", bias=bias)
         self.norm("attn_kv_a_norm", a.kv_lora_rank)
         self.add("attn_kv_b", (a.heads * (nope + a.v_head_dim), a.kv_lora_rank), "attention", "heads")
-        self.add("attn_output", (hidden, a.heads * a.v_head_dim), "attention", "heads",
-                 bias=self.fields.switch(self.family.out_bias))
+        self.add("attn_output", (hidden, a.heads * a.v_head_dim), "attention", "heads", bias=self.fields.switch(self.family.out_bias))
 
     def indexer(self, a: Attention) -> None:
         """DeepSeek's sparse attention: a small scorer that picks the tokens each query attends to."""
@@ -326,31 +322,50 @@ class _Tensors(Writer):
 
 
 _MTP_PREFIX: Mapping[str, str] = {
-    "deepseek": "model.layers.{layer}.", "glm": "model.layers.{layer}.",
-    "v4": "mtp.{n}.", "mimo": "model.mtp_layers.{n}.", "qwen": "mtp.layers.{n}.", "nemotron": "mtp.layers.{n}.",
+    "deepseek": "model.layers.{layer}.",
+    "glm": "model.layers.{layer}.",
+    "v4": "mtp.{n}.",
+    "mimo": "model.mtp_layers.{n}.",
+    "qwen": "mtp.layers.{n}.",
+    "nemotron": "mtp.layers.{n}.",
 }
 _DEEPSEEK_MTP = {
-    "nextn.embed_tokens": "embed_tokens", "nextn.enorm": "enorm", "nextn.hnorm": "hnorm", "nextn.eh_proj": "eh_proj",
-    "nextn.shared_head_norm": "shared_head.norm", "nextn.shared_head_head": "shared_head.head",
+    "nextn.embed_tokens": "embed_tokens",
+    "nextn.enorm": "enorm",
+    "nextn.hnorm": "hnorm",
+    "nextn.eh_proj": "eh_proj",
+    "nextn.shared_head_norm": "shared_head.norm",
+    "nextn.shared_head_head": "shared_head.head",
 }
 _MTP_NAMES: Mapping[str, Mapping[str, str]] = {
     "deepseek": _DEEPSEEK_MTP,
     "glm": _DEEPSEEK_MTP,
     "mimo": {
-        "nextn.enorm": "token_layernorm", "nextn.hnorm": "hidden_layernorm", "nextn.eh_proj": "input_proj",
+        "nextn.enorm": "token_layernorm",
+        "nextn.hnorm": "hidden_layernorm",
+        "nextn.eh_proj": "input_proj",
         "nextn.shared_head_norm": "final_layernorm",
     },
     "v4": {
-        "nextn.enorm": "enorm", "nextn.hnorm": "hnorm", "nextn.e_proj": "e_proj", "nextn.h_proj": "h_proj",
+        "nextn.enorm": "enorm",
+        "nextn.hnorm": "hnorm",
+        "nextn.e_proj": "e_proj",
+        "nextn.h_proj": "h_proj",
         "nextn.shared_head_norm": "norm",
         **{f"hc_head_{name}": f"hc_head_{name}" for name in ("fn", "base", "scale")},
     },
     "qwen": {
-        "nextn.enorm": "pre_fc_norm_embedding", "nextn.hnorm": "pre_fc_norm_hidden", "nextn.eh_proj": "fc",
+        "nextn.enorm": "pre_fc_norm_embedding",
+        "nextn.hnorm": "pre_fc_norm_hidden",
+        "nextn.eh_proj": "fc",
         "nextn.shared_head_norm": "norm",
     },
     "nemotron": {
-        "nextn.enorm": "enorm", "nextn.hnorm": "hnorm", "nextn.eh_proj": "eh_proj",
-        "nextn.shared_head_norm": "final_layernorm", "attn_norm": "attention_norm", "ffn_norm": "moe_norm",
+        "nextn.enorm": "enorm",
+        "nextn.hnorm": "hnorm",
+        "nextn.eh_proj": "eh_proj",
+        "nextn.shared_head_norm": "final_layernorm",
+        "attn_norm": "attention_norm",
+        "ffn_norm": "moe_norm",
     },
 }

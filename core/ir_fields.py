@@ -95,10 +95,7 @@ class Fields:
     def _model_type(self, generic: bool) -> str:
         named = [t for t in (self.raw.get("model_type"), self.outer.get("model_type")) if isinstance(t, str) and t]
         if not named:
-            raise ScenarioError(
-                f"The config of '{self.id}' has no 'model_type', so its layout is unknown; "
-                "add it or pick a catalog model."
-            )
+            raise ScenarioError(f"The config of '{self.id}' has no 'model_type', so its layout is unknown; add it or pick a catalog model.")
         for name in named:
             family = TEXT_TYPES.get(name, name)
             if family in FAMILIES:
@@ -145,8 +142,7 @@ class Fields:
     def wrong(self, name: str, value: Any, expected: str) -> ScenarioError:
         shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
         return ScenarioError(
-            f"The config of '{self.id}' has {name} = {shown}, which is not {expected}; "
-            "correct it or pick a catalog model."
+            f"The config of '{self.id}' has {name} = {shown}, which is not {expected}; correct it or pick a catalog model."
         )
 
     def size(self, name: str, default: int | None = None, *, least: int = 1) -> int:
@@ -154,9 +150,7 @@ class Fields:
         value = self.get(name, default)
         if value is None:
             names = " or ".join(f"'{n}'" for n in (name, *ALIASES.get(name, ())))
-            raise ScenarioError(
-                f"The config of '{self.id}' ({self.model_type}) lacks {names}; add the field or pick a catalog model."
-            )
+            raise ScenarioError(f"The config of '{self.id}' ({self.model_type}) lacks {names}; add the field or pick a catalog model.")
         if isinstance(value, list) and value and all(v == value[0] for v in value):
             value = value[0]
         if isinstance(value, float) and value.is_integer():

@@ -14,11 +14,18 @@ Mixing = Literal["full", "mla", "linear", "none"]
 Feeding = Literal["", "dense", "moe", "none"]
 
 _LETTERS: Mapping[str, tuple[Mixing, Feeding]] = {
-    "M": ("linear", "none"), "*": ("full", "none"), "-": ("none", "dense"), "E": ("none", "moe"),
+    "M": ("linear", "none"),
+    "*": ("full", "none"),
+    "-": ("none", "dense"),
+    "E": ("none", "moe"),
 }
 _WORDS: Mapping[str, tuple[Mixing, Feeding]] = {
-    "mamba": _LETTERS["M"], "linear_attention": _LETTERS["M"], "attention": _LETTERS["*"],
-    "full_attention": _LETTERS["*"], "mlp": _LETTERS["-"], "moe": _LETTERS["E"],
+    "mamba": _LETTERS["M"],
+    "linear_attention": _LETTERS["M"],
+    "attention": _LETTERS["*"],
+    "full_attention": _LETTERS["*"],
+    "mlp": _LETTERS["-"],
+    "moe": _LETTERS["E"],
 }
 _RECURRENT = frozenset({"linear_attention", "mamba", "conv"})
 
@@ -50,8 +57,7 @@ def mixer(fields: Fields, hidden: int, heads: int) -> Mixer:
         case "gated_delta":
             groups, values = fields.size("linear_num_key_heads"), fields.size("linear_num_value_heads")
             key, value = fields.size("linear_key_head_dim"), fields.size("linear_value_head_dim")
-            return Mixer(values, groups, key, value, 2 * groups * key + values * value,
-                         fields.size("linear_conv_kernel_dim"))
+            return Mixer(values, groups, key, value, 2 * groups * key + values * value, fields.size("linear_conv_kernel_dim"))
         case "mamba2":
             many, wide = fields.size("mamba_num_heads"), fields.size("mamba_head_dim")
             groups, state = fields.size("n_groups"), fields.size("ssm_state_size")

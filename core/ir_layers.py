@@ -39,8 +39,15 @@ class Shape:
             head_dim = cls._head_dim(fields, hidden, heads)
             v_head_dim = fields.size("v_head_dim", head_dim)
         return cls(
-            hidden, layers, fields.size("vocab_size"), heads, cls._kv_heads(fields, heads, layers), head_dim,
-            v_head_dim, fields.tied(), cls._max_context(fields),
+            hidden,
+            layers,
+            fields.size("vocab_size"),
+            heads,
+            cls._kv_heads(fields, heads, layers),
+            head_dim,
+            v_head_dim,
+            fields.tied(),
+            cls._max_context(fields),
         )
 
     @staticmethod
@@ -49,8 +56,7 @@ class Shape:
             return fields.size("head_dim")
         if hidden % heads:
             raise ScenarioError(
-                f"The config of '{fields.id}' has no 'head_dim', and hidden_size {hidden} does not divide by "
-                f"{heads} heads; add 'head_dim'."
+                f"The config of '{fields.id}' has no 'head_dim', and hidden_size {hidden} does not divide by {heads} heads; add 'head_dim'."
             )
         return hidden // heads
 
@@ -98,16 +104,18 @@ def _windows(fields: Fields, shape: Shape) -> list[tuple[AttentionKind, int | No
 
     listed = fields.flags("layer_types", layers)
     if listed is not None:
-        kinds = {"full_attention": lambda: full, "sliding_attention": sliding,
-                 "chunked_attention": lambda: ("chunked", fields.size("attention_chunk_size"))}
+        kinds = {
+            "full_attention": lambda: full,
+            "sliding_attention": sliding,
+            "chunked_attention": lambda: ("chunked", fields.size("attention_chunk_size")),
+        }
         unknown = set(map(str, listed)) - set(kinds)
         if unknown:
             raise ScenarioError(
                 f"'{fields.id}' has layers of type '{sorted(unknown)[0]}', which is not supported; "
                 "pick a catalog model or one whose layers are full, sliding or chunked attention."
             )
-        result = [full if kind == "sliding_attention" and fields.get("sliding_window") is None else kinds[kind]()
-                  for kind in listed]
+        result = [full if kind == "sliding_attention" and fields.get("sliding_window") is None else kinds[kind]() for kind in listed]
     elif rule == "chunked":
         result = _chunked(fields, layers)
     elif rule == "none" or fields.get("sliding_window") is None:
@@ -129,8 +137,7 @@ def _windows(fields: Fields, shape: Shape) -> list[tuple[AttentionKind, int | No
         result = [sliding() if flag else full for flag in flags]
     else:
         result = [sliding()] * layers
-    return [full if kind == "sliding" and window is not None and window >= shape.max_context else (kind, window)
-            for kind, window in result]
+    return [full if kind == "sliding" and window is not None and window >= shape.max_context else (kind, window) for kind, window in result]
 
 
 def _chunked(fields: Fields, layers: int) -> list[tuple[AttentionKind, int | None]]:
@@ -157,9 +164,7 @@ def attentions(fields: Fields, shape: Shape) -> list[Attention]:
     windows = _windows(fields, shape)
     recurrent = mixer(fields, shape.hidden, shape.heads).attention() if ("linear", None) in windows else None
     if fields.family.indexer:
-        fields.assumed["index_topk"] = (
-            "full attention: the tokens that the indexer leaves out are counted, an upper bound at long contexts"
-        )
+        fields.assumed["index_topk"] = "full attention: the tokens that the indexer leaves out are counted, an upper bound at long contexts"
     for layer, ((kind, window), kv_heads) in enumerate(zip(windows, shape.kv_heads, strict=True)):
         if kind == "linear":
             assert recurrent is not None
@@ -167,18 +172,30 @@ def attentions(fields: Fields, shape: Shape) -> list[Attention]:
         elif kind == "none":
             made.append(Attention("none", 0, 0, 0, 0))
         elif kind == "mla":
-            made.append(Attention(
-                "mla", shape.heads, kv_heads, shape.head_dim, shape.v_head_dim,
-                kv_lora_rank=fields.size("kv_lora_rank"), q_lora_rank=fields.size("q_lora_rank", 0, least=0),
-                rope_head_dim=fields.size("qk_rope_head_dim"),
-                index_elements=fields.size("index_head_dim") if fields.family.indexer and indexes(fields, layer) else 0,
-            ))
+            made.append(
+                Attention(
+                    "mla",
+                    shape.heads,
+                    kv_heads,
+                    shape.head_dim,
+                    shape.v_head_dim,
+                    kv_lora_rank=fields.size("kv_lora_rank"),
+                    q_lora_rank=fields.size("q_lora_rank", 0, least=0),
+                    rope_head_dim=fields.size("qk_rope_head_dim"),
+                    index_elements=fields.size("index_head_dim") if fields.family.indexer and indexes(fields, layer) else 0,
+                )
+            )
         elif kind == "sliding" and fields.family.window == "mimo_v2":
-            made.append(Attention(
-                kind, fields.size("swa_num_attention_heads", shape.heads),
-                fields.size("swa_num_key_value_heads", kv_heads), fields.size("swa_head_dim", shape.head_dim),
-                fields.size("swa_v_head_dim", shape.v_head_dim), window,
-            ))
+            made.append(
+                Attention(
+                    kind,
+                    fields.size("swa_num_attention_heads", shape.heads),
+                    fields.size("swa_num_key_value_heads", kv_heads),
+                    fields.size("swa_head_dim", shape.head_dim),
+                    fields.size("swa_v_head_dim", shape.v_head_dim),
+                    window,
+                )
+            )
         elif fields.family.window == "gemma4":
             made.append(_gemma4(fields, shape, kind, window, layer))
         else:
@@ -266,8 +283,7 @@ def _is_sparse(fields: Fields, moe: str, layer: int, layers: int) -> bool:
         first, every = fields.size("first_k_dense_replace", 0, least=0), fields.size("moe_layer_freq", 1)
         return layer >= first and layer % every == 0
     if moe == "step":
-        return layer not in fields.indices("mlp_only_layers") and (
-            (layer + 1) % fields.size("decoder_sparse_step", 1) == 0)
+        return layer not in fields.indices("mlp_only_layers") and ((layer + 1) % fields.size("decoder_sparse_step", 1) == 0)
     if moe == "interleaved":
         chosen = fields.indices("moe_layers")
         return layer in chosen if chosen else (layer + 1) % fields.size("interleave_moe_layer_step") == 0
@@ -286,7 +302,16 @@ def _moe(fields: Fields) -> Mlp:
     if top_k > experts:
         raise fields.wrong("num_experts_per_tok", top_k, f"at most the {experts} experts")
     by_intermediate = fields.model_type in (
-        "mixtral", "phimoe", "gpt_oss", "granitemoehybrid", "minimax_m2", "llama4_text", "olmoe", "minicpm", "hunyuan_v1_moe")
+        "mixtral",
+        "phimoe",
+        "gpt_oss",
+        "granitemoehybrid",
+        "minimax_m2",
+        "llama4_text",
+        "olmoe",
+        "minicpm",
+        "hunyuan_v1_moe",
+    )
     width = fields.size("intermediate_size" if by_intermediate else "moe_intermediate_size")
     if fields.family.shared_gate:
         shared = fields.size("shared_expert_intermediate_size")

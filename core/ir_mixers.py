@@ -11,8 +11,7 @@ from core.ir_write import Writer
 def write_mixer(to: Writer) -> None:
     """Write the mixer of the family's kind at the writer's place."""
     shape = mixer(to.fields, to.shape.hidden, to.shape.heads)
-    {"gated_delta": _gated_delta, "mamba2": _mamba2, "kda": _kimi_delta, "short_conv": _short_conv}[
-        to.family.mixer](to, shape)
+    {"gated_delta": _gated_delta, "mamba2": _mamba2, "kda": _kimi_delta, "short_conv": _short_conv}[to.family.mixer](to, shape)
 
 
 def _gated_delta(to: Writer, m: Mixer) -> None:

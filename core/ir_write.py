@@ -21,8 +21,7 @@ class Writer:
         # Prefix of the names, layer, block, and the group that overrides a tensor's own.
         self.place: tuple[str, int | None, str | None, Group | None] = ("", None, None, None)
 
-    def add(self, role: str, shape: tuple[int, ...], group: Group, shard: Shard, *, bias: bool = False,
-            suffix: str = ".weight") -> None:
+    def add(self, role: str, shape: tuple[int, ...], group: Group, shard: Shard, *, bias: bool = False, suffix: str = ".weight") -> None:
         prefix, layer, block, over = self.place
         name = prefix + self.names[role]
         self.made.append(Tensor(name + suffix, shape, over or group, role, shard, layer, block))

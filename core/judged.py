@@ -146,6 +146,3 @@ def _step_shares(terms: Mapping[str, np.ndarray]) -> np.ndarray:
         found[:, _SHARES.index(_SHOWN[term])] += time
     whole = found.sum(axis=1, keepdims=True)
     return np.asarray(np.divide(found, whole, out=np.zeros_like(found), where=whole > 0))
-
-
-

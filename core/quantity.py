@@ -19,9 +19,7 @@ import numpy as np
 
 from core.units import show
 
-LeafKind = Literal[
-    "datasheet", "model_config", "user", "assumption", "measured", "fitted", "solved", "constant"
-]
+LeafKind = Literal["datasheet", "model_config", "user", "assumption", "measured", "fitted", "solved", "constant"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +170,7 @@ def total(parts: Iterable[Any], name: str = "total", unit: str | None = None) ->
         while key in names:
             key, n = f"{label} ({n})", n + 1
         names[key] = part
-    shown = Formula("total", unit or quantities[0].unit, "definition", None, "The sum of its parts.",
-                    " + ".join(names), {}, total)
+    shown = Formula("total", unit or quantities[0].unit, "definition", None, "The sum of its parts.", " + ".join(names), {}, total)
     return Quantity(name, amount, shown.unit, formula=shown, inputs=names)
 
 

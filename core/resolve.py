@@ -66,9 +66,7 @@ _FORMAT = re.compile(
     + _END
 )
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
-_TOKEN = re.compile(
-    r"\d+x\d+(?:\.\d+)?b|(?<![a-z])[ae]\d+(?:\.\d+)?b(?![a-z0-9])|\d+(?:\.\d+)*[bmk](?![a-z0-9])|[a-z]+|\d+(?:\.\d+)*"
-)
+_TOKEN = re.compile(r"\d+x\d+(?:\.\d+)?b|(?<![a-z])[ae]\d+(?:\.\d+)?b(?![a-z0-9])|\d+(?:\.\d+)*[bmk](?![a-z0-9])|[a-z]+|\d+(?:\.\d+)*")
 _DATE = re.compile(r"(?:2[3-9](?:0[1-9]|1[0-2])|(?:0[1-9]|1[0-2])(?:[0-2]\d|3[01])|20\d{6})")
 # Words that say how a model was trained or published, not how it is built.
 _TAGS = frozenset(
@@ -161,9 +159,7 @@ def _alias_index() -> dict[str, Alias]:
             for key in (name.lower(), name_keys(name)[0]):
                 other = table.setdefault(key, alias)
                 if other.model != alias.model:
-                    raise CatalogError(
-                        f"model_aliases.toml gives '{name}' two models: {other.model} and {alias.model}; remove one."
-                    )
+                    raise CatalogError(f"model_aliases.toml gives '{name}' two models: {other.model} and {alias.model}; remove one.")
     return table
 
 
@@ -188,9 +184,7 @@ def find_model(*names: str) -> Match:
             note = alias.note or f"taken as {alias.model}, which has the same geometry"
             return Match(target[0], "alias", note)
     shown = " / ".join(f"'{name}'" for name in dict.fromkeys(given))
-    raise RunError(
-        f"No model {shown} in the catalog, and none known to have its geometry; give a Hugging Face id that is in it."
-    )
+    raise RunError(f"No model {shown} in the catalog, and none known to have its geometry; give a Hugging Face id that is in it.")
 
 
 # ---- Devices, quantisations, runtimes
@@ -229,9 +223,7 @@ def find_quant(label: str, runtime_id: str) -> Match:
 
 
 _NAMED_QUANTS = re.compile(
-    _EDGE
-    + r"((?:ud[-_])?i?q[1-8][-_][a-z0-9_]+|mxfp4|nvfp4|fp8|awq|gptq|bf16|fp16|f16|w4a16|w8a8|(?:mlx[-_ ]?)?[2-8]bit)"
-    + _END
+    _EDGE + r"((?:ud[-_])?i?q[1-8][-_][a-z0-9_]+|mxfp4|nvfp4|fp8|awq|gptq|bf16|fp16|f16|w4a16|w8a8|(?:mlx[-_ ]?)?[2-8]bit)" + _END
 )
 
 

@@ -276,11 +276,7 @@ def _quant(cell: _Cells, engine: Runtime, assumed: list[str]) -> str | None:
     if label:
         return find_quant(label, engine.id).id
     named = quant_in_name(cell.text("model_name_raw"), engine.id) or quant_in_name(cell.text("model_id"), engine.id)
-    assumed.append(
-        f"quant: {named.note}"
-        if named
-        else "the run names no quantisation: the runtime's default for the model is taken"
-    )
+    assumed.append(f"quant: {named.note}" if named else "the run names no quantisation: the runtime's default for the model is taken")
     return named.id if named else None
 
 
@@ -381,8 +377,7 @@ def _layout(cell: _Cells, hints: Hints, knobs: dict[str, Any], engine: Runtime, 
         knobs.update(tp=tensors, pp=pipes, dp=data, ep=given["ep"], count=tensors * pipes * data)
         knobs["concurrency"] = max(1, round(knobs["concurrency"] / workers))
         assumed.append(
-            f"disaggregated: one of {workers} decode workers is estimated, "
-            f"the {hints.prefill_workers} devices that prefill are not"
+            f"disaggregated: one of {workers} decode workers is estimated, the {hints.prefill_workers} devices that prefill are not"
         )
         return workers
     if count == 1:

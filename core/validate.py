@@ -68,9 +68,7 @@ def excluded_metrics(row: Mapping[str, Any]) -> tuple[str, ...]:
     notes = str(row.get("notes") or "")
     if "prefill" in notes and re.search(r"decode \d+x\(tp", notes):
         return ("TTFT", "latency", "output rate", "total rate")
-    if re.search(r"= \(prompt\+\d+\)/time", notes) and re.match(
-        r"Qwen/Qwen2[.-]", str(row.get("model_id") or "")
-    ):
+    if re.search(r"= \(prompt\+\d+\)/time", notes) and re.match(r"Qwen/Qwen2[.-]", str(row.get("model_id") or "")):
         return ("latency",) if str(row.get("prompt_tokens") or "") not in ("1", "1.0") else ()
     if re.search(r"prefix caching of the shared|later turns may reuse prompt cache", notes):
         return ("TTFT", "latency")
@@ -182,10 +180,7 @@ def analytic_report(path: str | Path) -> dict[str, Any]:
     errors = analytic_errors(path)
 
     def plain(table: pd.DataFrame) -> list[dict[str, Any]]:
-        return [
-            {str(k): v.item() if hasattr(v, "item") else v for k, v in line.items()}
-            for line in table.to_dict("records")
-        ]
+        return [{str(k): v.item() if hasattr(v, "item") else v for k, v in line.items()} for line in table.to_dict("records")]
 
     return {
         **{str(key): item for key, item in errors.attrs.items()},

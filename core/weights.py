@@ -81,8 +81,7 @@ class WeightTable:
             sum(
                 row.bytes
                 for row in self.rows
-                if (row.group != "mtp" or group is not None)
-                and all(getattr(row, field) in names for field, names in wanted.items())
+                if (row.group != "mtp" or group is not None) and all(getattr(row, field) in names for field, names in wanted.items())
             )
         )
 
@@ -167,9 +166,7 @@ def _matches(wanted: str, role: str) -> bool:
 @functools.lru_cache(maxsize=4096)
 def _full_precision(role: str, roles: tuple[str, ...]) -> bool:
     return any(
-        role == known
-        or (known.endswith("*") and role.startswith(known[:-1]))
-        or (known.startswith("*") and role.endswith(known[1:]))
+        role == known or (known.endswith("*") and role.startswith(known[:-1])) or (known.startswith("*") and role.endswith(known[1:]))
         for known in roles
     )
 

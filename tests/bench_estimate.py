@@ -58,9 +58,7 @@ def grid(model: str) -> tuple[list[Scenario], np.ndarray, dict[str, np.ndarray]]
     ]
     degrees = [tp for tp in (1, 2, 4, 8) if legal_tp(models.ir(model), tp)]
     users = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256]
-    prompts = np.unique(
-        np.geomspace(64, 32_768, max(1, WANTED // (len(options) * len(degrees) * len(users)))).astype(int)
-    )
+    prompts = np.unique(np.geomspace(64, 32_768, max(1, WANTED // (len(options) * len(degrees) * len(users)))).astype(int))
     rows = np.array(list(product(range(len(options)), degrees, users, prompts)), dtype=float)
     return options, rows[:, 0].astype(int), {"tp": rows[:, 1], "users": rows[:, 2], "prompt": rows[:, 3]}
 
@@ -84,10 +82,7 @@ def many(model: str) -> None:
         if place != "numpy and Python":
             functions.append((whole, f"{Path(path).stem}.{name} ({calls:,} calls)"))
     whole = sum(costs.values())
-    print(
-        "   own time by module:  "
-        + ", ".join(f"{p} {c / whole:.0%}" for p, c in sorted(costs.items(), key=lambda x: -x[1]))
-    )
+    print("   own time by module:  " + ", ".join(f"{p} {c / whole:.0%}" for p, c in sorted(costs.items(), key=lambda x: -x[1])))
     for seconds, name in sorted(functions, reverse=True)[2:16]:
         print(f"   {seconds / whole:5.0%}  {name}")
 

@@ -64,8 +64,14 @@ def test_totals_match_to_the_last_element() -> None:
 
 
 def test_totals_that_count_something_else_differ_in_the_way_they_say() -> None:
-    for model_id in published("text and vision", "text, vision and audio", "a copy of the tied head", "attention masks stored as tensors",
-                              "an undeclared prediction module", "undeclared prediction modules"):
+    for model_id in published(
+        "text and vision",
+        "text, vision and audio",
+        "a copy of the tied head",
+        "attention masks stored as tensors",
+        "an undeclared prediction module",
+        "undeclared prediction modules",
+    ):
         assert -0.25 < off(model_id) < 0, model_id
     for model_id in published("a copy of the tied head"):
         built, total = ir(model_id), models()[model_id].published_parameters or 0
@@ -88,8 +94,11 @@ def test_the_rest_of_a_multimodal_total_is_the_same_tower() -> None:
     gemma4 = "google/gemma-4-26B-A4B-it", "google/gemma-4-31B-it"
     assert len({rest(size) - 1152 * ir(size).hidden for size in gemma4}) == 1
     # Its tower hands over four patches at a time, with a bias; the total holds the prediction module.
-    large = [i for i in published("text and vision") if ir(i).model_type.startswith("qwen3_5") and ir(i).hidden != 2560
-             and (models()[i].published_parameters or 0) > 9e9]
+    large = [
+        i
+        for i in published("text and vision")
+        if ir(i).model_type.startswith("qwen3_5") and ir(i).hidden != 2560 and (models()[i].published_parameters or 0) > 9e9
+    ]
     assert len(large) >= 7
     assert len({rest(i) - ir(i).mtp_parameters - (4 * 1152 + 1) * ir(i).hidden for i in large}) == 1
     assert rest("Qwen/Qwen3-VL-8B-Instruct") == rest("Qwen/Qwen3-VL-235B-A22B-Instruct")
@@ -125,34 +134,55 @@ def test_active_parameters_are_near_what_vendors_say() -> None:
         assert min(abs(count - entry.published_active) for count in counts) < slack, entry.id
 
 
-@pytest.mark.parametrize(("typed", "expected"), [
-    ("llama 3.1 8b", "meta-llama/Llama-3.1-8B"),
-    ("Llama-3.1-8B-Instruct", "meta-llama/Llama-3.1-8B-Instruct"),
-    ("meta-llama/Meta-Llama-3.1-8B-Instruct", "meta-llama/Llama-3.1-8B-Instruct"),
-    ("llama3:8b", "meta-llama/Meta-Llama-3-8B"),
-    ("DeepSeek R1", "deepseek-ai/DeepSeek-R1"),
-    ("deepseek-r1-0528", "deepseek-ai/DeepSeek-R1-0528"),
-    ("qwen3 30b a3b", "Qwen/Qwen3-30B-A3B"),
-    ("qwen3-30b-a3b-instruct", "Qwen/Qwen3-30B-A3B-Instruct-2507"),
-    ("gpt-oss-120b", "openai/gpt-oss-120b"),
-    ("Llama-3.3-70B", "meta-llama/Llama-3.3-70B-Instruct"),
-    ("TinyLlama", "TinyLlama/TinyLlama-1.1B-Chat-v1.0"),
-    ("Mistral-7B", "mistralai/Mistral-7B-v0.1"),
-    ("mistral 7b instruct", "mistralai/Mistral-7B-Instruct-v0.3"),
-    ("mixtral 8x7b", "mistralai/Mixtral-8x7B-v0.1"),
-    ("phi 1.5", "microsoft/phi-1_5"),
-    ("llama 405b", "meta-llama/Llama-3.1-405B"),
-    ("qwen/qwen3-8b", "Qwen/Qwen3-8B"),
-])
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("llama 3.1 8b", "meta-llama/Llama-3.1-8B"),
+        ("Llama-3.1-8B-Instruct", "meta-llama/Llama-3.1-8B-Instruct"),
+        ("meta-llama/Meta-Llama-3.1-8B-Instruct", "meta-llama/Llama-3.1-8B-Instruct"),
+        ("llama3:8b", "meta-llama/Meta-Llama-3-8B"),
+        ("DeepSeek R1", "deepseek-ai/DeepSeek-R1"),
+        ("deepseek-r1-0528", "deepseek-ai/DeepSeek-R1-0528"),
+        ("qwen3 30b a3b", "Qwen/Qwen3-30B-A3B"),
+        ("qwen3-30b-a3b-instruct", "Qwen/Qwen3-30B-A3B-Instruct-2507"),
+        ("gpt-oss-120b", "openai/gpt-oss-120b"),
+        ("Llama-3.3-70B", "meta-llama/Llama-3.3-70B-Instruct"),
+        ("TinyLlama", "TinyLlama/TinyLlama-1.1B-Chat-v1.0"),
+        ("Mistral-7B", "mistralai/Mistral-7B-v0.1"),
+        ("mistral 7b instruct", "mistralai/Mistral-7B-Instruct-v0.3"),
+        ("mixtral 8x7b", "mistralai/Mixtral-8x7B-v0.1"),
+        ("phi 1.5", "microsoft/phi-1_5"),
+        ("llama 405b", "meta-llama/Llama-3.1-405B"),
+        ("qwen/qwen3-8b", "Qwen/Qwen3-8B"),
+    ],
+)
 def test_names_people_type(typed: str, expected: str) -> None:
     assert model(typed).id == expected
     assert ir(typed).id == expected
 
 
-@pytest.mark.parametrize("typed", [
-    "llama", "llama 8b", "8b", "gpt-oss", "devstral 2", "mixtral", "qwen3", "deepseek",  # more than one
-    "llama 3.1 9b", "Qwen3.7 27B", "claude", "", "   ", "/", "foo/Llama-3.1-8B", "Llama-3.1-8B-AWQ", "gemma 3 28b",
-])
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "llama",
+        "llama 8b",
+        "8b",
+        "gpt-oss",
+        "devstral 2",
+        "mixtral",
+        "qwen3",
+        "deepseek",  # more than one
+        "llama 3.1 9b",
+        "Qwen3.7 27B",
+        "claude",
+        "",
+        "   ",
+        "/",
+        "foo/Llama-3.1-8B",
+        "Llama-3.1-8B-AWQ",
+        "gemma 3 28b",
+    ],
+)
 def test_a_name_never_becomes_another_model(typed: str) -> None:
     with pytest.raises(CatalogError):
         model(typed)

@@ -19,8 +19,14 @@ from core.ir_families import FAMILIES
 GOLDEN = json.loads((DATA / "golden" / "parameters.json").read_text())["cases"]
 
 LLAMA: dict[str, Any] = {
-    "model_type": "llama", "hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "intermediate_size": 96, "vocab_size": 100, "max_position_embeddings": 2048,
+    "model_type": "llama",
+    "hidden_size": 64,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 96,
+    "vocab_size": 100,
+    "max_position_embeddings": 2048,
     "tie_word_embeddings": False,
 }
 MLA = {"kv_lora_rank": 16, "q_lora_rank": 24, "qk_nope_head_dim": 8, "qk_rope_head_dim": 4, "v_head_dim": 6}
@@ -127,8 +133,16 @@ def test_layer_types_go_before_the_family_rule() -> None:
 
 
 def test_sparse_step_and_dense_exceptions() -> None:
-    sizes = {**LLAMA, "model_type": "qwen3_moe", "num_hidden_layers": 4, "num_experts": 8, "num_experts_per_tok": 2,
-             "moe_intermediate_size": 32, "decoder_sparse_step": 2, "mlp_only_layers": [3]}
+    sizes = {
+        **LLAMA,
+        "model_type": "qwen3_moe",
+        "num_hidden_layers": 4,
+        "num_experts": 8,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 32,
+        "decoder_sparse_step": 2,
+        "mlp_only_layers": [3],
+    }
     assert [k.split("+")[1] for k in kinds(build_ir(sizes, "q"))] == ["dense", "moe", "dense", "dense"]
 
 
@@ -160,8 +174,12 @@ def test_tied_embeddings_have_no_head_and_absent_means_the_family_default() -> N
 
 def test_text_config_is_read_with_what_stands_beside_it() -> None:
     text = {k: v for k, v in LLAMA.items() if k not in ("model_type", "tie_word_embeddings")}
-    nested = {"model_type": "qwen3_vl", "tie_word_embeddings": True, "dtype": "float16",
-              "text_config": {**text, "model_type": "qwen3_vl_text", "head_dim": 16}}
+    nested = {
+        "model_type": "qwen3_vl",
+        "tie_word_embeddings": True,
+        "dtype": "float16",
+        "text_config": {**text, "model_type": "qwen3_vl_text", "head_dim": 16},
+    }
     model = build_ir(nested, "q")
     assert (model.model_type, model.tied_embeddings, model.native_dtype) == ("qwen3", True, "float16")
 
@@ -170,15 +188,29 @@ def test_order_of_execution() -> None:
     model = build_ir(LLAMA, "l")
     first = [t.role for t in model.tensors if t.layer == 0]
     assert first == [
-        "attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up", "ffn_down",
+        "attn_norm",
+        "attn_q",
+        "attn_k",
+        "attn_v",
+        "attn_output",
+        "ffn_norm",
+        "ffn_gate",
+        "ffn_up",
+        "ffn_down",
     ]
     assert model.tensors[0].role == "token_embd"
     assert [t.role for t in model.tensors[-2:]] == ["output_norm", "output"]
     layers = [t.layer for t in model.tensors if t.layer is not None]
     assert layers == sorted(layers) and set(layers) == {0, 1, 2}
     assert {t.role: t.shard for t in model.tensors if t.layer == 0} == {
-        "attn_norm": "replicated", "attn_q": "heads", "attn_k": "kv_heads", "attn_v": "kv_heads",
-        "attn_output": "heads", "ffn_norm": "replicated", "ffn_gate": "columns", "ffn_up": "columns",
+        "attn_norm": "replicated",
+        "attn_q": "heads",
+        "attn_k": "kv_heads",
+        "attn_v": "kv_heads",
+        "attn_output": "heads",
+        "ffn_norm": "replicated",
+        "ffn_gate": "columns",
+        "ffn_up": "columns",
         "ffn_down": "columns",
     }
 
@@ -213,10 +245,15 @@ def llamas(draw: st.DrawFn) -> dict[str, Any]:
     heads = kv * draw(st.integers(1, 4))
     return {
         "model_type": draw(st.sampled_from(["llama", "qwen2", "mistral", "granite"])),
-        "hidden_size": draw(st.integers(1, 512)), "num_hidden_layers": draw(st.integers(1, 12)),
-        "num_attention_heads": heads, "num_key_value_heads": kv, "head_dim": draw(st.integers(1, 128)),
-        "intermediate_size": draw(st.integers(1, 2048)), "vocab_size": draw(st.integers(1, 5000)),
-        "max_position_embeddings": draw(st.integers(1, 10**6)), "tie_word_embeddings": draw(st.booleans()),
+        "hidden_size": draw(st.integers(1, 512)),
+        "num_hidden_layers": draw(st.integers(1, 12)),
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv,
+        "head_dim": draw(st.integers(1, 128)),
+        "intermediate_size": draw(st.integers(1, 2048)),
+        "vocab_size": draw(st.integers(1, 5000)),
+        "max_position_embeddings": draw(st.integers(1, 10**6)),
+        "tie_word_embeddings": draw(st.booleans()),
     }
 
 
@@ -250,8 +287,16 @@ def test_doubling_layers_doubles_layer_parameters_and_kv(config: dict[str, Any])
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 16), st.integers(1, 16), st.integers(0, 3))
 def test_active_parameters_count_the_chosen_experts(experts: int, top_k: int, shared: int) -> None:
-    config = {**LLAMA, **MLA, "model_type": "deepseek_v3", "n_routed_experts": experts, "num_experts_per_tok": top_k,
-              "moe_intermediate_size": 32, "n_shared_experts": shared, "first_k_dense_replace": 1}
+    config = {
+        **LLAMA,
+        **MLA,
+        "model_type": "deepseek_v3",
+        "n_routed_experts": experts,
+        "num_experts_per_tok": top_k,
+        "moe_intermediate_size": 32,
+        "n_shared_experts": shared,
+        "first_k_dense_replace": 1,
+    }
     if top_k > experts:
         with pytest.raises(ScenarioError, match="num_experts_per_tok"):
             build_ir(config, "d")
@@ -261,24 +306,60 @@ def test_active_parameters_count_the_chosen_experts(experts: int, top_k: int, sh
     assert group(model, "shared_experts") == 2 * 3 * 64 * 32 * shared
 
 
-junk = st.one_of(st.none(), st.booleans(), st.integers(-5, 300), st.floats(allow_nan=True), st.text(max_size=5),
-                 st.lists(st.integers(-2, 9), max_size=4),
-                 st.dictionaries(st.text(max_size=3), st.integers(), max_size=2))
+junk = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-5, 300),
+    st.floats(allow_nan=True),
+    st.text(max_size=5),
+    st.lists(st.integers(-2, 9), max_size=4),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+)
 
 
 @settings(max_examples=300, deadline=None)
 @given(
     st.sampled_from(sorted(FAMILIES)),
     st.dictionaries(
-        st.sampled_from([*LLAMA, *MLA, "head_dim", "layer_types", "sliding_window", "sliding_window_pattern",
-                         "num_experts", "num_experts_per_tok", "moe_intermediate_size", "moe_layer_freq",
-                         "mlp_only_layers", "text_config", "quantization_config", "num_key_value_heads_per_layer",
-                         "torch_dtype", "attn_config", "hybrid_layer_pattern", "no_rope_layers", "use_sliding_window"]),
-        junk, max_size=6),
+        st.sampled_from(
+            [
+                *LLAMA,
+                *MLA,
+                "head_dim",
+                "layer_types",
+                "sliding_window",
+                "sliding_window_pattern",
+                "num_experts",
+                "num_experts_per_tok",
+                "moe_intermediate_size",
+                "moe_layer_freq",
+                "mlp_only_layers",
+                "text_config",
+                "quantization_config",
+                "num_key_value_heads_per_layer",
+                "torch_dtype",
+                "attn_config",
+                "hybrid_layer_pattern",
+                "no_rope_layers",
+                "use_sliding_window",
+            ]
+        ),
+        junk,
+        max_size=6,
+    ),
 )
 def test_nonsense_is_refused_in_one_sentence(family: str, changes: dict[str, Any]) -> None:
-    config = {**LLAMA, **MLA, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 8,
-              "shared_expert_intermediate_size": 8, "intermediate_size_mlp": 8, "model_type": family, **changes}
+    config = {
+        **LLAMA,
+        **MLA,
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 8,
+        "shared_expert_intermediate_size": 8,
+        "intermediate_size_mlp": 8,
+        "model_type": family,
+        **changes,
+    }
     try:
         model = build_ir(config, "junk")
     except ScenarioError as error:
@@ -290,21 +371,24 @@ def test_nonsense_is_refused_in_one_sentence(family: str, changes: dict[str, Any
 # ---- refusals ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    ({"model_type": "mamba"}, "'mamba'.*not supported.*catalog"),
-    ({"model_type": None}, "model_type"),
-    ({"hidden_size": None}, "hidden_size"),
-    ({"intermediate_size": None}, "intermediate_size"),
-    ({"vocab_size": None}, "vocab_size"),
-    ({"num_hidden_layers": 0}, "num_hidden_layers = 0"),
-    ({"num_hidden_layers": 10**9}, "num_hidden_layers"),
-    ({"hidden_size": -64}, "hidden_size = -64"),
-    ({"hidden_size": "64"}, "hidden_size = '64'.*whole number"),
-    ({"hidden_size": 64.5}, "hidden_size"),
-    ({"num_key_value_heads": 3}, "num_key_value_heads = 3.*divisor"),
-    ({"hidden_size": 66}, "head_dim"),
-    ({"tie_word_embeddings": "yes"}, "tie_word_embeddings"),
-])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"model_type": "mamba"}, "'mamba'.*not supported.*catalog"),
+        ({"model_type": None}, "model_type"),
+        ({"hidden_size": None}, "hidden_size"),
+        ({"intermediate_size": None}, "intermediate_size"),
+        ({"vocab_size": None}, "vocab_size"),
+        ({"num_hidden_layers": 0}, "num_hidden_layers = 0"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers"),
+        ({"hidden_size": -64}, "hidden_size = -64"),
+        ({"hidden_size": "64"}, "hidden_size = '64'.*whole number"),
+        ({"hidden_size": 64.5}, "hidden_size"),
+        ({"num_key_value_heads": 3}, "num_key_value_heads = 3.*divisor"),
+        ({"hidden_size": 66}, "head_dim"),
+        ({"tie_word_embeddings": "yes"}, "tie_word_embeddings"),
+    ],
+)
 def test_refusals_name_the_field(change: dict[str, Any], words: str) -> None:
     with pytest.raises(ScenarioError, match=words):
         build_ir({**LLAMA, **change}, "broken")
@@ -318,15 +402,18 @@ def test_the_published_format_is_named_by_the_quantisation_catalog() -> None:
     assert found and found <= known
 
 
-@pytest.mark.parametrize(("raw", "expected"), [
-    ({"quant_method": "fp8", "weight_block_size": [128, 128]}, "FP8-BLOCK"),
-    ({"quant_method": "awq", "bits": 4, "group_size": 128}, "AWQ-INT4"),
-    ({"quant_method": "gptq", "bits": 4, "group_size": 32}, "GPTQ-INT4-G32"),
-    ({"quant_method": "mxfp4"}, "MXFP4"),
-    ({"quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": ["lm_head"]}, "NVFP4"),
-    ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "BNB-INT4"),
-    ({"quant_method": "somethingnew"}, None),
-])
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ({"quant_method": "fp8", "weight_block_size": [128, 128]}, "FP8-BLOCK"),
+        ({"quant_method": "awq", "bits": 4, "group_size": 128}, "AWQ-INT4"),
+        ({"quant_method": "gptq", "bits": 4, "group_size": 32}, "GPTQ-INT4-G32"),
+        ({"quant_method": "mxfp4"}, "MXFP4"),
+        ({"quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": ["lm_head"]}, "NVFP4"),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "BNB-INT4"),
+        ({"quant_method": "somethingnew"}, None),
+    ],
+)
 def test_quantization_configs(raw: dict[str, Any], expected: str | None) -> None:
     model = build_ir({**LLAMA, "quantization_config": raw}, "l")
     assert model.native_quant == expected

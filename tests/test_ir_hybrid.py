@@ -15,18 +15,45 @@ from core.ir_build import build_ir
 from core.ir_families import FAMILIES
 
 SMALL: dict[str, Any] = {
-    "hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16,
-    "intermediate_size": 96, "vocab_size": 100, "max_position_embeddings": 2048, "tie_word_embeddings": False,
-    "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 8, "shared_expert_intermediate_size": 8,
-    "moe_shared_expert_intermediate_size": 8, "linear_num_value_heads": 4, "linear_num_key_heads": 2,
-    "mamba_num_heads": 4, "mamba_head_dim": 8, "ssm_state_size": 16, "n_groups": 2, "sliding_window": 32,
-    "q_lora_rank": 24, "kv_lora_rank": 16, "qk_nope_head_dim": 8, "qk_rope_head_dim": 4, "v_head_dim": 8,
-    "index_n_heads": 2, "index_head_dim": 8, "o_groups": 2, "o_lora_rank": 8, "hc_mult": 2,
-    "compress_ratios": [0, 4, 128, 4, 0], "full_attn_idxs": [1, 3],
+    "hidden_size": 64,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "intermediate_size": 96,
+    "vocab_size": 100,
+    "max_position_embeddings": 2048,
+    "tie_word_embeddings": False,
+    "num_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 8,
+    "shared_expert_intermediate_size": 8,
+    "moe_shared_expert_intermediate_size": 8,
+    "linear_num_value_heads": 4,
+    "linear_num_key_heads": 2,
+    "mamba_num_heads": 4,
+    "mamba_head_dim": 8,
+    "ssm_state_size": 16,
+    "n_groups": 2,
+    "sliding_window": 32,
+    "q_lora_rank": 24,
+    "kv_lora_rank": 16,
+    "qk_nope_head_dim": 8,
+    "qk_rope_head_dim": 4,
+    "v_head_dim": 8,
+    "index_n_heads": 2,
+    "index_head_dim": 8,
+    "o_groups": 2,
+    "o_lora_rank": 8,
+    "hc_mult": 2,
+    "compress_ratios": [0, 4, 128, 4, 0],
+    "full_attn_idxs": [1, 3],
     "linear_attn_config": {"num_heads": 4, "head_dim": 8, "short_conv_kernel_size": 4, "kda_layers": [1, 2, 3]},
 }
-TYPES: dict[str, dict[str, Any]] = {"nemotron_h": {"hybrid_override_pattern": "M*E-"},
-         "granitemoehybrid": {"layer_types": ["mamba", "attention", "mamba", "mamba"]}}
+TYPES: dict[str, dict[str, Any]] = {
+    "nemotron_h": {"hybrid_override_pattern": "M*E-"},
+    "granitemoehybrid": {"layer_types": ["mamba", "attention", "mamba", "mamba"]},
+}
 # v_head_dim belongs to latent attention only.
 LATENT = ("kimi_linear", "glm_moe_dsa", "deepseek_v32")
 
@@ -50,25 +77,32 @@ def kv_elements(model: ModelIR) -> int:
     return sum(len(b.layers) * b.attention.kv_elements_per_token for b in model.blocks)
 
 
-@pytest.mark.parametrize(("model_id", "total", "linear", "attending"), [
-    ("Qwen/Qwen3-Next-80B-A3B-Instruct", 79_674_391_296, 36, 12),
-    ("Qwen/Qwen3.5-35B-A3B", 34_660_610_688, 30, 10),  # 34.66 B as llama.cpp counts it
-    ("Qwen/Qwen3.6-27B", 26_895_998_464, 48, 16),
-    ("Qwen/Qwen3.5-397B-A17B", 396_346_350_336, 45, 15),
-    ("Qwen/Qwen3.5-4B", 4_205_751_296, 24, 8),  # 4.20575 B as llama.cpp counts it
-    ("nvidia/Nemotron-H-8B-Base-8K", 8_100_852_736, 24, 4),
-    ("ibm-granite/granite-4.0-h-small", 32_207_337_984, 36, 4),
-    ("LiquidAI/LFM2-1.2B", 1_170_340_608, 10, 6),
-    ("moonshotai/Kimi-Linear-48B-A3B-Instruct", 49_122_681_728, 20, 7),
-    ("deepseek-ai/DeepSeek-V4-Flash", 284_334_567_511, 0, 43),
-    ("google/gemma-4-26B-A4B-it", 25_233_141_790, 0, 30),  # 25.2331 B as llama.cpp counts it
-    ("Deci/DeciLM-7B", 7_043_551_232, 0, 32),
-])
+@pytest.mark.parametrize(
+    ("model_id", "total", "linear", "attending"),
+    [
+        ("Qwen/Qwen3-Next-80B-A3B-Instruct", 79_674_391_296, 36, 12),
+        ("Qwen/Qwen3.5-35B-A3B", 34_660_610_688, 30, 10),  # 34.66 B as llama.cpp counts it
+        ("Qwen/Qwen3.6-27B", 26_895_998_464, 48, 16),
+        ("Qwen/Qwen3.5-397B-A17B", 396_346_350_336, 45, 15),
+        ("Qwen/Qwen3.5-4B", 4_205_751_296, 24, 8),  # 4.20575 B as llama.cpp counts it
+        ("nvidia/Nemotron-H-8B-Base-8K", 8_100_852_736, 24, 4),
+        ("ibm-granite/granite-4.0-h-small", 32_207_337_984, 36, 4),
+        ("LiquidAI/LFM2-1.2B", 1_170_340_608, 10, 6),
+        ("moonshotai/Kimi-Linear-48B-A3B-Instruct", 49_122_681_728, 20, 7),
+        ("deepseek-ai/DeepSeek-V4-Flash", 284_334_567_511, 0, 43),
+        ("google/gemma-4-26B-A4B-it", 25_233_141_790, 0, 30),  # 25.2331 B as llama.cpp counts it
+        ("Deci/DeciLM-7B", 7_043_551_232, 0, 32),
+    ],
+)
 def test_totals_and_kinds(model_id: str, total: int, linear: int, attending: int) -> None:
     model = ir(model_id)
     assert model.parameters == total
-    counts = {kind: sum(len(b.layers) for b in model.blocks if (b.attention.kind == "linear") == (kind == "linear")
-                        and b.attention.kind != "none") for kind in ("linear", "other")}
+    counts = {
+        kind: sum(
+            len(b.layers) for b in model.blocks if (b.attention.kind == "linear") == (kind == "linear") and b.attention.kind != "none"
+        )
+        for kind in ("linear", "other")
+    }
     assert (counts["linear"], counts["other"]) == (linear, attending)
 
 
@@ -103,8 +137,7 @@ def test_every_layer_of_nemotron_h_is_one_part() -> None:
     words = {"M": "mamba", "*": "attention", "E": "moe", "-": "mlp"}
     config = small("nemotron_h")
     del config["num_hidden_layers"], config["hybrid_override_pattern"]
-    assert build_ir({**config, "layers_block_type": [words[c] for c in "M*E-"]}, "n").blocks == (
-        build_ir(small("nemotron_h"), "n").blocks)
+    assert build_ir({**config, "layers_block_type": [words[c] for c in "M*E-"]}, "n").blocks == (build_ir(small("nemotron_h"), "n").blocks)
 
 
 def test_gemma4_has_two_head_widths_and_late_layers_without_keys() -> None:
@@ -151,20 +184,51 @@ def test_every_mixer_is_cut_by_its_heads() -> None:
         assert mixing and sum(t.elements for t in mixing if t.shard == "heads") > 0.8 * sum(t.elements for t in mixing)
 
 
-HYBRIDS = sorted(name for name, family in FAMILIES.items()
-                 if family.mixer != "no" or family.indexer or family.window == "gemma4" or family.qkv == "compressed")
-junk = st.one_of(st.none(), st.booleans(), st.integers(-5, 300), st.text("ME*-x", max_size=5), st.floats(),
-                 st.lists(st.one_of(st.integers(-2, 200), st.sampled_from(["mamba", "full_attention", "moe", "?"])), max_size=6),
-                 st.dictionaries(st.sampled_from(["num_heads", "kda_layers", "head_dim"]), st.integers(-1, 9), max_size=3))
+HYBRIDS = sorted(
+    name
+    for name, family in FAMILIES.items()
+    if family.mixer != "no" or family.indexer or family.window == "gemma4" or family.qkv == "compressed"
+)
+junk = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-5, 300),
+    st.text("ME*-x", max_size=5),
+    st.floats(),
+    st.lists(st.one_of(st.integers(-2, 200), st.sampled_from(["mamba", "full_attention", "moe", "?"])), max_size=6),
+    st.dictionaries(st.sampled_from(["num_heads", "kda_layers", "head_dim"]), st.integers(-1, 9), max_size=3),
+)
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.sampled_from(HYBRIDS), st.dictionaries(st.sampled_from([
-    *SMALL, "layer_types", "hybrid_override_pattern", "layers_block_type", "num_kv_shared_layers", "global_head_dim",
-    "attention_k_eq_v", "num_global_key_value_heads", "hidden_size_per_layer_input", "use_double_wide_mlp", "moe_latent_size",
-    "indexer_types", "num_hash_layers", "block_auto_adjust_ff_dim", "conv_L_cache", "full_attention_interval",
-    "num_nextn_predict_layers",
-]), junk, max_size=5))
+@given(
+    st.sampled_from(HYBRIDS),
+    st.dictionaries(
+        st.sampled_from(
+            [
+                *SMALL,
+                "layer_types",
+                "hybrid_override_pattern",
+                "layers_block_type",
+                "num_kv_shared_layers",
+                "global_head_dim",
+                "attention_k_eq_v",
+                "num_global_key_value_heads",
+                "hidden_size_per_layer_input",
+                "use_double_wide_mlp",
+                "moe_latent_size",
+                "indexer_types",
+                "num_hash_layers",
+                "block_auto_adjust_ff_dim",
+                "conv_L_cache",
+                "full_attention_interval",
+                "num_nextn_predict_layers",
+            ]
+        ),
+        junk,
+        max_size=5,
+    ),
+)
 def test_nonsense_is_refused_in_one_sentence(family: str, changes: dict[str, Any]) -> None:
     try:
         model = build_ir(small(family, **changes), "junk")
@@ -180,18 +244,21 @@ def test_the_small_config_of_each_type_is_valid(family: str) -> None:
     assert build_ir(small(family), family).parameters > 0
 
 
-@pytest.mark.parametrize(("kind", "changes", "words"), [
-    ("nemotron_h", {"hybrid_override_pattern": "MxE-"}, "letters M, E"),
-    ("nemotron_h", {"num_hidden_layers": 7}, "4 layers of its pattern"),
-    ("qwen3_next", {"layer_types": ["sliding_attention"] * 4}, "recurrent layer or full attention"),
-    ("granitemoehybrid", {"layer_types": None}, "which layers are recurrent"),
-    ("kimi_linear", {"linear_attn_config": None}, "linear_attn_config"),
-    ("kimi_linear", {"linear_attn_config": {"num_heads": 0}}, "linear_attn_config.num_heads"),
-    ("gemma4", {"num_kv_shared_layers": 4}, "fewer than the 4 layers"),
-    ("deepseek_v4", {"compress_ratios": [4]}, "an entry for layer"),
-    ("deepseek_v4", {"o_groups": 3}, "o_groups"),
-    ("falcon_h1", {}, "'falcon_h1'.*not supported"),
-])
+@pytest.mark.parametrize(
+    ("kind", "changes", "words"),
+    [
+        ("nemotron_h", {"hybrid_override_pattern": "MxE-"}, "letters M, E"),
+        ("nemotron_h", {"num_hidden_layers": 7}, "4 layers of its pattern"),
+        ("qwen3_next", {"layer_types": ["sliding_attention"] * 4}, "recurrent layer or full attention"),
+        ("granitemoehybrid", {"layer_types": None}, "which layers are recurrent"),
+        ("kimi_linear", {"linear_attn_config": None}, "linear_attn_config"),
+        ("kimi_linear", {"linear_attn_config": {"num_heads": 0}}, "linear_attn_config.num_heads"),
+        ("gemma4", {"num_kv_shared_layers": 4}, "fewer than the 4 layers"),
+        ("deepseek_v4", {"compress_ratios": [4]}, "an entry for layer"),
+        ("deepseek_v4", {"o_groups": 3}, "o_groups"),
+        ("falcon_h1", {}, "'falcon_h1'.*not supported"),
+    ],
+)
 def test_refusals_name_the_field(kind: str, changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ScenarioError, match=words):
         build_ir(small(kind, **changes), "broken")

@@ -64,9 +64,7 @@ def test_positional_numbers_are_refused() -> None:
         reading()(8.0, 2.0)
 
 
-@pytest.mark.parametrize(
-    "operation", ["a + b", "a - b", "a * b", "a / b", "a * 2", "2 * a", "-a", "a ** 2", "a < b", "sum([a, b])"]
-)
+@pytest.mark.parametrize("operation", ["a + b", "a - b", "a * b", "a / b", "a * 2", "2 * a", "-a", "a ** 2", "a < b", "sum([a, b])"])
 def test_no_arithmetic_outside_formulas(operation: str) -> None:
     a, b = (leaf(name, 1.0, "B", "datasheet", DOCUMENT) for name in "ab")
     with pytest.raises(TypeError):

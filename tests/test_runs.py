@@ -103,9 +103,7 @@ def test_bad_cells_get_a_sentence(change, says):
 
 
 def test_optional_columns_reach_the_scenario():
-    run = scenario_from_run(
-        {**ROW, "prefix_cached_tokens": "512", "max_num_batched_tokens": "4096", "gpu_memory_fraction": "0.8"}
-    )
+    run = scenario_from_run({**ROW, "prefix_cached_tokens": "512", "max_num_batched_tokens": "4096", "gpu_memory_fraction": "0.8"})
     assert run.workload.prefix_cached_tokens == 512
     assert run.deployment.token_budget == 4096
     assert run.deployment.memory_fraction == 0.8

@@ -107,10 +107,7 @@ def test_counts_tell_what_happened_to_every_row(tmp_path):
 
 
 def test_summary_and_worst_slices(tmp_path):
-    rows = [
-        {"tpot_ms_p50": str(10 / f), "source": s}
-        for s, f in (("good", 1.0), ("good", 1.1), ("bad", 3.0), ("bad", 3.0), ("rare", 9.0))
-    ]
+    rows = [{"tpot_ms_p50": str(10 / f), "source": s} for s, f in (("good", 1.0), ("good", 1.1), ("bad", 3.0), ("bad", 3.0), ("rare", 9.0))]
     errors = analytic_errors(table(tmp_path, rows))
     by = summary(errors, ["source"]).set_index("source")
     assert by.loc["bad", "n"] == 2 and by.loc["bad", "median"] == pytest.approx(2.0)

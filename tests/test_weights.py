@@ -30,8 +30,13 @@ def model(name: str) -> ModelIR:
 
 def dense(hidden: int, layers: int, kv_heads: int, intermediate: int, tied: bool) -> ModelIR:
     config = GOLDEN["models"]["Llama-3.1-8B"] | {
-        "hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": hidden // 64, "head_dim": 64,
-        "num_key_value_heads": kv_heads, "intermediate_size": intermediate, "tie_word_embeddings": tied,
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": hidden // 64,
+        "head_dim": 64,
+        "num_key_value_heads": kv_heads,
+        "intermediate_size": intermediate,
+        "tie_word_embeddings": tied,
         "vocab_size": 5000,
     }
     return build_ir(config, "drawn")
@@ -78,7 +83,11 @@ def test_router_norms_and_biases_stay_f32_in_gguf() -> None:
 
 def test_eight_experts_rule() -> None:
     config = GOLDEN["models"]["Llama-3.1-8B"] | {
-        "model_type": "mixtral", "num_local_experts": 8, "num_experts_per_tok": 2, "sliding_window": None}
+        "model_type": "mixtral",
+        "num_local_experts": 8,
+        "num_experts_per_tok": 2,
+        "sliding_window": None,
+    }
     ir = build_ir(config, "eight experts")
     assert set(named(ir, "Q4_K_M", "attn_v")) == {"q8_0"}
     assert set(named(ir, "Q4_K_M", "attn_k")) == {"q8_0"}
@@ -92,8 +101,7 @@ def test_safetensors_leave_embeddings_and_head_at_16_bits(name: str) -> None:
     table = weight_table(ir, name)
     assert table.where(group=("embedding", "head")) == 2 * 2 * ir.vocab * ir.hidden
     assert table.where(group="norm") == 2 * sum(t.elements for t in ir.tensors if t.group == "norm")
-    assert table.where(group=("attention", "mlp")) < 1.1 * sum(
-        t.elements for t in ir.tensors if t.group in ("attention", "mlp"))
+    assert table.where(group=("attention", "mlp")) < 1.1 * sum(t.elements for t in ir.tensors if t.group in ("attention", "mlp"))
 
 
 def test_awq_bits() -> None:
@@ -152,16 +160,13 @@ def test_where_and_unknown() -> None:
     tied=st.booleans(),
     name=st.sampled_from(sorted(quants())),
 )
-def test_any_model_in_any_quantisation(
-    hidden: int, layers: int, kv_heads: int, intermediate: int, tied: bool, name: str
-) -> None:
+def test_any_model_in_any_quantisation(hidden: int, layers: int, kv_heads: int, intermediate: int, tied: bool, name: str) -> None:
     ir = dense(hidden, layers, kv_heads, intermediate, tied)
     scheme = quant(name)
     table = weight_table(ir, name)
     chosen = tensor_formats(ir, scheme)
     assert all(f.partition(":")[0] in formats() for f in chosen)
-    assert all(format_named(f).fits(t.shape[-1]) for t, f in zip(ir.tensors, chosen, strict=True)
-               if scheme.recipe is not None)
+    assert all(format_named(f).fits(t.shape[-1]) for t, f in zip(ir.tensors, chosen, strict=True) if scheme.recipe is not None)
     assert 1 < table.bits_per_weight <= 32
     assert table.bytes == sum(tensor_bytes(t, f) for t, f in zip(ir.tensors, chosen, strict=True))
     assert table.elements == ir.parameters

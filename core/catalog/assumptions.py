@@ -31,10 +31,7 @@ class Row(CatalogRecord):
         return len(self.when) + 2 * ("runtime" in self.when)
 
     def holds(self, facts: dict[str, Any]) -> bool:
-        return all(
-            facts.get(key) in wanted if isinstance(wanted, list) else facts.get(key) == wanted
-            for key, wanted in self.when.items()
-        )
+        return all(facts.get(key) in wanted if isinstance(wanted, list) else facts.get(key) == wanted for key, wanted in self.when.items())
 
 
 class Assumption(CatalogRecord):

@@ -199,11 +199,7 @@ class Resolver:
         wanted = set(tokens(text, cpu=kind == "cpu"))
         if not wanted or not any(any(c.isdigit() for c in w) for w in wanted):
             return
-        found = [
-            d.id
-            for d in self.devices.values()
-            if (kind is None or (kind == "cpu") == d.cpu) and wanted <= set(tokens(d.name, d.cpu))
-        ]
+        found = [d.id for d in self.devices.values() if (kind is None or (kind == "cpu") == d.cpu) and wanted <= set(tokens(d.name, d.cpu))]
         if len(found) > 1:
             raise CatalogError(self._ambiguous(found, text))
 

@@ -59,9 +59,7 @@ class Device(CatalogRecord):
     vendor: str
     arch: str
     family: str  # kernels behave alike within a family
-    device_class: Literal[
-        "consumer", "laptop", "workstation", "datacenter", "desktop", "embedded", "apple", "apu", "npu", "cpu"
-    ]
+    device_class: Literal["consumer", "laptop", "workstation", "datacenter", "desktop", "embedded", "apple", "apu", "npu", "cpu"]
     kind: Kind
     compute_capability: str | None = None
     memory_gb: float | None = Field(default=None, gt=0)  # as marketed; for shared memory the largest configuration

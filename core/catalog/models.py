@@ -119,18 +119,24 @@ def _stored(name: str) -> HubModel:
 
 def _record(held: HubModel) -> ModelRecord:
     return ModelRecord(
-        id=held.id, source="model-files", source_path="/".join((held.repo, held.file or "config.json")),
-        revision=held.revision, licence=None, partial=False, published_parameters=None, published_source=None, published_active=None,
-        config=held.config, note="; ".join(held.notes) or None,
+        id=held.id,
+        source="model-files",
+        source_path="/".join((held.repo, held.file or "config.json")),
+        revision=held.revision,
+        licence=None,
+        partial=False,
+        published_parameters=None,
+        published_source=None,
+        published_active=None,
+        config=held.config,
+        note="; ".join(held.notes) or None,
     )
 
 
 # ---- names ---------------------------------------------------------------------------------------------------------
 
 # "8x7b", "a3b", "v0.1", "70b", "3.1", "llama"
-_TOKEN = re.compile(
-    r"\d+x\d+(?:\.\d+)?b|a\d+(?:\.\d+)?b|v\d+(?:\.\d+)*|\d+(?:\.\d+)?[bmte](?![a-z0-9])|\d+(?:\.\d+)*|[a-z]+"
-)
+_TOKEN = re.compile(r"\d+x\d+(?:\.\d+)?b|a\d+(?:\.\d+)?b|v\d+(?:\.\d+)*|\d+(?:\.\d+)?[bmte](?![a-z0-9])|\d+(?:\.\d+)*|[a-z]+")
 _SIZE = re.compile(r"(\d+x)?\d+(\.\d+)?[bm]")
 # Words that tell a tuning from its base but never one size or generation from another.
 _SOFT = frozenset({"instruct", "chat", "it", "base", "hf", "meta", "pt", "inst"})
@@ -187,10 +193,14 @@ class _Names:
                 continue
             more = sorted((own - hard).elements())
             releases = tuple(t for t in more if _RELEASE.fullmatch(t))
-            hits.append(_Hit(
-                model_id, tuple(t for t in more if t not in releases), releases,
-                len(soft ^ {t for t in tokens if t in _SOFT}),
-            ))
+            hits.append(
+                _Hit(
+                    model_id,
+                    tuple(t for t in more if t not in releases),
+                    releases,
+                    len(soft ^ {t for t in tokens if t in _SOFT}),
+                )
+            )
         # Of releases alike in all else the newest, behind one without any.
         hits.sort(key=lambda hit: hit.releases, reverse=True)
         return sorted(hits, key=lambda hit: (len(hit.more), hit.soft, len(hit.releases)))
@@ -234,9 +244,7 @@ def model(name: str) -> ModelRecord:
 def _unknown(name: str, candidates: list[str]) -> CatalogError:
     near = list(dict.fromkeys(candidates))[:3] or [entry.id for entry in _fuzzy(name, 3)]
     if len(dict.fromkeys(candidates)) > 1:
-        return CatalogError(
-            f"'{name}' names more than one model in the catalog. Did you mean {_either(near)}? Give the full name."
-        )
+        return CatalogError(f"'{name}' names more than one model in the catalog. Did you mean {_either(near)}? Give the full name.")
     hint = f" Did you mean {_either(near)}?" if near else " List what there is with `roofcast models`."
     return CatalogError(f"No model '{name}' in the catalog.{hint}")
 
@@ -250,8 +258,11 @@ def _fuzzy(text: str, limit: int) -> list[ModelRecord]:
 
     entries = models()
     found = process.extract(
-        _key(text), {entry.id: _key(entry.id.rpartition("/")[2]) for entry in entries.values()},
-        scorer=fuzz.token_sort_ratio, limit=limit, score_cutoff=55,
+        _key(text),
+        {entry.id: _key(entry.id.rpartition("/")[2]) for entry in entries.values()},
+        scorer=fuzz.token_sort_ratio,
+        limit=limit,
+        score_cutoff=55,
     )
     return [entries[model_id] for _, _, model_id in found]
 
@@ -275,8 +286,13 @@ def search_models(text: str, limit: int = 20) -> list[ModelRecord]:
 
 # ---- figures -------------------------------------------------------------------------------------------------------
 
-_UNITS = {"max_position_embeddings": "tok", "n_positions": "tok", "seq_length": "tok", "sliding_window": "tok",
-          "attention_chunk_size": "tok"}
+_UNITS = {
+    "max_position_embeddings": "tok",
+    "n_positions": "tok",
+    "seq_length": "tok",
+    "sliding_window": "tok",
+    "attention_chunk_size": "tok",
+}
 
 
 def config_quantity(entry: ModelRecord, field: str) -> Quantity:
@@ -290,6 +306,9 @@ def config_quantity(entry: ModelRecord, field: str) -> Quantity:
     if field in entry.derived:
         notes.append("follows from the published number of parameters")
     return leaf(
-        f"{entry.id} {field}", amount, _UNITS.get(field, ""), "model_config",
+        f"{entry.id} {field}",
+        amount,
+        _UNITS.get(field, ""),
+        "model_config",
         source(entry.source, guess=cited.guess or field in entry.guess, note="; ".join(notes) or cited.note),
     )

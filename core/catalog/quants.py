@@ -16,7 +16,19 @@ from core.quantity import Quantity, Source, leaf
 
 Container = Literal["gguf", "safetensors", "mlx", "exl"]
 KernelClass = Literal[
-    "f32", "f16", "bf16", "fp8", "fp8_block", "int8", "w8a16", "w4a16", "nvfp4", "mxfp4", "gguf_legacy", "gguf_k", "gguf_iq",
+    "f32",
+    "f16",
+    "bf16",
+    "fp8",
+    "fp8_block",
+    "int8",
+    "w8a16",
+    "w4a16",
+    "nvfp4",
+    "mxfp4",
+    "gguf_legacy",
+    "gguf_k",
+    "gguf_iq",
     "mlx",
 ]
 _FOLDER = CATALOG / "quants"
@@ -61,9 +73,7 @@ class Format(CatalogRecord):
         return math.ceil(amount)
 
 
-Condition = Annotated[
-    str, Field(pattern=r"^!?(more_bits|middle|first_(eighth|sixteenth|\d+)|gqa4|experts[48]?|layers80|falcon)$")
-]
+Condition = Annotated[str, Field(pattern=r"^!?(more_bits|middle|first_(eighth|sixteenth|\d+)|gqa4|experts[48]?|layers80|falcon)$")]
 
 
 class Rule(CatalogRecord):
@@ -178,9 +188,7 @@ def _fold(name: str) -> str:
 
 def _unknown(kind: str, name: str, known: list[str]) -> CatalogError:
     close = [match[0] for match in process.extract(name, known, scorer=fuzz.ratio, limit=3, processor=_fold)]
-    return CatalogError(
-        f"No {kind} '{name}' in the catalog; the nearest are {', '.join(close[:-1])} and {close[-1]}. Give one of them."
-    )
+    return CatalogError(f"No {kind} '{name}' in the catalog; the nearest are {', '.join(close[:-1])} and {close[-1]}. Give one of them.")
 
 
 @functools.cache
@@ -201,9 +209,7 @@ def format_named(name: str) -> Format:
         return found
     bits = float(width)
     block_bytes = found.block_elements * found.block_rows * bits / 8
-    return found.model_copy(
-        update={"id": name, "title": f"{found.title} ({width})", "element_bits": bits, "block_bytes": block_bytes}
-    )
+    return found.model_copy(update={"id": name, "title": f"{found.title} ({width})", "element_bits": bits, "block_bytes": block_bytes})
 
 
 @functools.cache

@@ -108,9 +108,7 @@ def sequences_that_fit(*, pool: Bytes, bytes_each: Bytes) -> Count:
 
 
 @formula("definition")
-def fullest_stage(
-    *, layer_bytes: Bytes, layers: Count, stages: Count, head: Bytes, embedding: Bytes
-) -> Bytes:
+def fullest_stage(*, layer_bytes: Bytes, layers: Count, stages: Count, head: Bytes, embedding: Bytes) -> Bytes:
     """Weights on the fullest pipeline stage: whole layers (the head counts as one), the table on the first, the head on the last."""
     return np.where(
         stages > 1,

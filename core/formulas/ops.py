@@ -164,8 +164,6 @@ def elementwise_bytes(*, tokens: Tokens, hidden: Count, inner: Count, element_si
 
 
 @formula("aiconfigurator-kernels", eq="MoE activation term")
-def routed_bytes(
-    *, tokens: Tokens, chosen: Count, hidden: Count, inner: Count, factor: Count, element_size: Bytes, layers: Count
-) -> Bytes:
+def routed_bytes(*, tokens: Tokens, chosen: Count, hidden: Count, inner: Count, factor: Count, element_size: Bytes, layers: Count) -> Bytes:
     """Activations that move when tokens are sorted by expert, multiplied and put back: each for every expert chosen."""
     return tokens * chosen * (2 * hidden + 3 * inner) * factor * element_size * layers

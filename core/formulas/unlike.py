@@ -15,9 +15,7 @@ def layers_up_to(*, share: Count, layers: Count, head: Count) -> Count:
 
 
 @formula("definition")
-def slice_weights(
-    *, layer_bytes: Bytes, part: Count, experts: Bytes, part_experts: Count, head: Bytes, embedding: Bytes
-) -> Bytes:
+def slice_weights(*, layer_bytes: Bytes, part: Count, experts: Bytes, part_experts: Count, head: Bytes, embedding: Bytes) -> Bytes:
     """Weights on one of several unlike devices: its part of the layers and of their experts, and head or table where they lie on it."""
     return layer_bytes * part + experts * part_experts + head + embedding
 
