@@ -32,7 +32,10 @@ LABEL = "analytic, uncorrected"
 
 def label(version: str | None) -> str:
     """What an answer says of itself: the version of the correction behind it, or that there is none."""
-    return LABEL if version is None else f"corrected by measurements, version {version}"
+    if version is None:
+        return LABEL
+    fleet, _, own = version.partition("+")
+    return f"corrected by measurements, version {fleet}{' and your own runs' if own else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +170,7 @@ class Estimate:
     bands: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     support: Support | None = None
     version: str | None = None
+    own_runs: int = 0  # of the user's own runs on this machine that the times rest on
 
     @property
     def label(self) -> str:

@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from core.cli_bench import bench
+from core.cli_calibrate import calibrate, drift, refit, versions_app
 from core.cli_compare import compare, sweep
 from core.cli_import import forget_runs, import_runs
 from core.cli_models import show_model
@@ -177,6 +178,10 @@ def models(text: Text = "", json: Json = False) -> None:
 app.command("model")(show_model)
 app.command("compare")(compare)
 app.command("sweep")(sweep)
+app.command("calibrate")(calibrate)
+app.command("refit")(refit)
+app.command("drift")(drift)
+app.add_typer(versions_app, name="versions")
 app.command("suggest")(suggest)
 app.command("plan")(plan)
 

@@ -5,13 +5,13 @@ A tie is said where two estimates lie closer than the ratio of two such estimate
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from core.answer import Estimate
+from core.calibrate import remembered
 from core.errors import RoofcastError, ScenarioError
 from core.inputs import INPUTS, Input, differing, said, stated
 from core.pairs import LIKE, Paired, paired
@@ -138,7 +138,7 @@ class Comparison:
         return next(line for line in self.lines if line.key == key)
 
 
-@functools.lru_cache(maxsize=256)
+@remembered(maxsize=256)
 def build(asked: Scenario, name: str = "A") -> Build:
     """A scenario with its answer, or the sentence why there is none."""
     try:

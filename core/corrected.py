@@ -19,10 +19,11 @@ from core.catalog.fitted_memory import memory_band
 from core.constants import EFFICIENCIES, refit
 from core.correction import Correction, Factors
 from core.features import Table, Traits, table_of, tabulate, total_of, traits
+from core.formulas.correction import with_own_runs
 from core.machine import Columns
 from core.memory import Fit
 from core.pipeline import metrics_from
-from core.quantity import leaf, value
+from core.quantity import Source, leaf, value
 from core.scenario import Scenario
 from core.serving import Served
 
@@ -63,14 +64,31 @@ class Learned:
     def version(self) -> str:
         return self.correction.version
 
+    @property
+    def own_runs(self) -> int:
+        """How many of the user's own runs stand behind it."""
+        return 0 if self.correction.own is None else self.correction.own.runs_of(self.traits.device)
+
+    def own_shift(self, part: str) -> float:
+        """How many times as long a part takes as without the user's own runs."""
+        return float(np.exp(self.word.own[part][0])) if part in self.word.own else 1.0
+
     def columns(self, c: Columns) -> Columns:
         """The cited columns with fitted efficiencies, fixed costs and factors in place of what was assumed, cited."""
         found = refit(c, self.scales, self.version)
         seen = sum(self.correction.core.known.counts["engine"].values())
-        for name, what, basis in FACTORS.values():
-            says = f"this {what} takes {self.factors[name]:.3g} times as long as {basis} says"
+        for part, (name, what, basis) in FACTORS.items():
+            shift = self.own_shift(part)
+            fleet = self.factors[name] / shift
+            says = f"this {what} takes {fleet:.3g} times as long as {basis} says"
             cited = source("corpus-fit", note=f"learned from measured runs of {seen:,} scenarios (version {self.version}): {says}")
-            setattr(found, name, leaf(f"learned factor of the {what}", self.factors[name], "", "fitted", cited))
+            learned_factor = leaf(f"learned factor of the {what}", fleet, "", "fitted", cited)
+            if shift != 1.0:
+                count = f"your {self.own_runs:,} run{'s' if self.own_runs > 1 else ''} on this machine"
+                note = f"its {what} takes {shift:.3g} times as long as others' runs say, drawn toward 1 as far as yours leave doubt"
+                own = leaf(f"factor of {count}", shift, "", "measured", Source("own-runs", "Your own runs", note=note))
+                learned_factor = with_own_runs(learned_factor=learned_factor, own_factor=own, named=f"factor of the {what}")
+            setattr(found, name, learned_factor)
         return found
 
     def bands(self, c: Columns, found: Fit, metrics: Mapping[str, float]) -> dict[str, tuple[float, float]]:
@@ -85,7 +103,7 @@ def learned(scenario: Scenario, correction: Correction, *, strict: bool = True) 
     table = tabulate([scenario], strict=strict)
     if not len(table.index):
         return None
-    factors = correction.core.factors(table, correction.trust)
+    factors = correction.factors(table)
     return Learned(
         correction,
         {term: float(scale[0]) for term, scale in factors.scales.items()},
@@ -115,7 +133,7 @@ class Corrected:
 def learn(group: Group, kinds: list[Traits], correction: Correction) -> tuple[Table, Factors]:
     """What a correction says of a group, `kinds` along it: the group as it sees it, and its word."""
     table = table_of(group, kinds)
-    return table, correction.core.factors(table, correction.trust)
+    return table, correction.factors(table)
 
 
 def applied(c: Columns, scales: Mapping[str, np.ndarray], factors: Mapping[str, np.ndarray], version: str) -> Columns:
@@ -173,7 +191,7 @@ def _bands(
     rooms = {"decode_rate": decode, "tpot": decode, "prefill_rate": prefill, "ttft": prefill}
     widths = {kind: correction.bands.widths_of(kind, factors.doubt[at]) for kind in KINDS}
     for name, kind in BAND_OF.items():
-        faster, slower = widths[kind]
+        faster, slower = (width * factors.narrow[kind][at] if kind in factors.narrow else width for width in widths[kind])
         faster = np.minimum(np.maximum(faster, -rooms.get(name, np.maximum(decode, prefill))), -LEAST)
         low, high = (faster, slower) if name in TIMES else (-slower, -faster)
         ends[name] = metrics[name] * np.exp(low), metrics[name] * np.exp(high)

@@ -10,8 +10,9 @@ import functools
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from core.errors import CatalogError
 from core.features import RIVALS, TERMS, Table, Traits, total_of
 from core.forests import Forest
 from core.support import NEARNESS, Known
+
+if TYPE_CHECKING:
+    from core.calibrate_own import Own
 
 PARTS = ("decode", "prefill", "first_token")
 FACTOR_OF = {"decode": "decode_factor", "prefill": "prefill_factor", "first_token": "ttft_factor"}  # the column it acts on
@@ -74,6 +78,7 @@ class Factors:
 
     `scales`: by term. `steps[part]`: log factors, shape (scenarios, 3): low, middle, high. `near`: `Known.nearness`.
     `doubt`: what tells how far an estimate may be off, shape (scenarios, features). `terms[step]`: seconds of each term, scaled.
+    Empty without own runs: `own[part]`, their part of the log factors; `narrow[kind]`, the share of an interval's width that stays.
     """
 
     scales: Mapping[str, np.ndarray]
@@ -81,6 +86,8 @@ class Factors:
     near: np.ndarray
     doubt: np.ndarray
     terms: Mapping[str, Mapping[str, np.ndarray]]
+    own: Mapping[str, np.ndarray] = field(default_factory=dict)
+    narrow: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +135,18 @@ def _host_shares(table: Table, scales: Mapping[str, np.ndarray]) -> dict[str, np
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """A fitted version. `version` is the hash of what made it."""
+    """A fitted version. `version` is the hash of what made it; `own`: what a user's runs add to it."""
 
     version: str
     core: Core
     trust: Mapping[str, Sequence[float]]
     bands: Bands
+    own: Own | None = None
+
+    def factors(self, table: Table) -> Factors:
+        """What it says of the scenarios of a table."""
+        fleet = self.core.factors(table, self.trust)
+        return fleet if self.own is None else self.own.applied(table, fleet)
 
     def support(self, table: Table, at: int) -> Level:
         """How much the runs know of a scenario as a whole."""

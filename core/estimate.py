@@ -107,7 +107,7 @@ def _ranged(known: Learned | None, bare: Columns, found: Fit, metrics: Mapping[s
     if known is None:
         return {}
     bands = known.bands(bare, found, {name: float(value(amount)) for name, amount in metrics.items()})
-    return {"bands": bands, "support": known.support, "version": known.version}
+    return {"bands": bands, "support": known.support, "version": known.version, "own_runs": known.own_runs}
 
 
 def _first_token(served: Served, c: Columns) -> dict[str, float]:

@@ -18,13 +18,13 @@ import numpy as np
 import pyarrow as pa
 
 from core import distance
+from core.calibrate import in_effect, remembered
 from core.cards import JOIN
 from core.catalog.hardware import device
 from core.catalog.models import ir
 from core.catalog.quants import quant
 from core.catalog.runtimes import runtime
 from core.corpus import SHIPPED, open_corpus, user_folder
-from core.correction import shipped
 from core.distance import Configuration, Difference
 from core.errors import RoofcastError
 from core.predict import predict_runs
@@ -247,13 +247,13 @@ def _doubt(row: Mapping[str, Any]) -> str:
 def nearest(scenario: Scenario, k: int = 5, *, corrected: bool = False) -> tuple[NearRun, ...]:
     """The `k` nearest measured runs, each of another configuration or by other people, nearest first.
 
-    `corrected`: our estimates of them are those of the shipped correction, not the analytic ones. Raises as
+    `corrected`: our estimates of them are those of the correction in effect, not the analytic ones. Raises as
     `core.setting.settle` does.
     """
     return _nearest(scenario, k, corrected, _stamp())
 
 
-@functools.lru_cache(maxsize=256)
+@remembered(maxsize=256)
 def _nearest(scenario: Scenario, k: int, corrected: bool, stamp: tuple[tuple[str, int], ...]) -> tuple[NearRun, ...]:
     index, asked = _index(stamp), distance.configuration_of(scenario)
     best: dict[tuple[Any, ...], _Found] = {}
@@ -275,7 +275,7 @@ def _nearest(scenario: Scenario, k: int, corrected: bool, stamp: tuple[tuple[str
     if waiting:
         read()
     chosen = sorted(best.values(), key=lambda found: found.order)[:k]
-    ours = predict_runs([found.run for found in chosen], shipped() if corrected else None)
+    ours = predict_runs([found.run for found in chosen], in_effect() if corrected else None)
     return tuple(_near(found, index, prediction.metrics) for found, prediction in zip(chosen, ours, strict=True))
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
 
 from core.answer import Estimate, Memory
+from core.calibrate import remembered
 from core.cards import write_shares
 from core.catalog import runtimes
 from core.errors import RoofcastError
@@ -21,7 +21,7 @@ LEAST = 0.03  # a gain in speed below this is not worth a word
 _MARGIN = 2.0**30  # bytes left free on a card that is filled
 
 
-@functools.lru_cache(maxsize=64)
+@remembered(maxsize=64)
 def faster_split(scenario: Scenario) -> Nearest | None:
     """The same cards with more layers on the faster ones, where all still lies on cards and writing gets faster; else None."""
     try:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from core import choices
 from core.answer import Estimate
+from core.calibrate import remembered
 from core.catalog import hardware, quants, runtimes
 from core.errors import RoofcastError
 from core.estimate import estimate
@@ -196,7 +196,7 @@ def _larger_device(scenario: Scenario) -> Iterator[Nearest | None]:
         yield _tried(scenario, knobs, f"Take {device.name} ({device.memory_gb:g} GB) instead", whole=True)
 
 
-@functools.lru_cache(maxsize=64)
+@remembered(maxsize=64)
 def nearest_fits(scenario: Scenario) -> tuple[Nearest, ...]:
     """The smallest change of each kind with which it runs: settings first, then hardware. Empty where none does."""
     settings = (_automatic, _quants, _kv, _contexts, _users)

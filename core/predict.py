@@ -298,7 +298,7 @@ def _cell(metric: str, amounts: Mapping[str, float]) -> str:
 def predict_file(path: str | Path, out: str | Path) -> Summary:
     """Writes `path`'s rows with `pred_<metric>_p50`, `_p10`, `_p90` for every metric column, `support` and `error` to `out`.
 
-    `out` is .csv or .csv.gz. Predictions are corrected by the shipped fit where there is one.
+    `out` is .csv or .csv.gz. Predictions are corrected by the fit in effect where there is one.
 
     The output is written whole or not at all. Raises RunError for a bad file, or an `out` that is the input itself.
     """
@@ -318,11 +318,11 @@ def predict_file(path: str | Path, out: str | Path) -> Summary:
     text.write(_MARK if table.mark else "")
     writer = csv.writer(text, lineterminator=table.line_end)
     writer.writerow([*header, *added])
-    from core.correction import shipped  # late: it need not load to read a file
+    from core.calibrate import in_effect  # late: it need not load to read a file
 
     errors: dict[str, int] = {}
     predicted = 0
-    for cells, prediction in zip(rows, predict_rows(header, rows, table.ragged, shipped()), strict=True):
+    for cells, prediction in zip(rows, predict_rows(header, rows, table.ragged, in_effect()), strict=True):
         middles = [_cell(metric, prediction.metrics) for metric in METRIC_COLUMNS]
         ends = [_cell(metric, end) for metric in METRIC_COLUMNS for end in (prediction.low, prediction.high)]
         writer.writerow([*cells, *middles, *ends, prediction.support, prediction.error])

@@ -7,7 +7,6 @@ go to the widest, which leaves each user more speed and the longest context.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from core.answer import Estimate
+from core.calibrate import remembered
 from core.catalog import hardware, models, quants, runtimes
 from core.catalog.hardware import Device
 from core.catalog.instances import Instance, instances, usable
@@ -181,7 +181,7 @@ def suggest(model: str, target: Target, prompt_tokens: int = PROMPT, output_toke
     return _suggest(models.model(model).id, target, prompt_tokens, output_tokens)
 
 
-@functools.lru_cache(maxsize=64)
+@remembered(maxsize=64)
 def _suggest(model: str, target: Target, prompt_tokens: int, output_tokens: int) -> Suggestion:
     ir = models.ir(model)
     tokens = max(2, min(prompt_tokens + output_tokens, ir.max_context))

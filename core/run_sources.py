@@ -13,7 +13,8 @@ SOURCE_FILE = "source.toml"
 
 
 class RunSource(BaseModel):
-    """One folder of runs. `names`: what rows of an import call it; `origin`: shared by sources that are not independent."""
+    """One folder of runs. `names`: what rows of an import call it; `origin`: shared by sources that are not independent; `crowd`:
+    its rows were measured on many people's machines."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -24,6 +25,7 @@ class RunSource(BaseModel):
     traps: list[str]
     names: list[str] = Field(min_length=1)
     origin: str = ""
+    crowd: bool = False
 
 
 def read_source(folder: Path) -> RunSource:

@@ -9,10 +9,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from core.calibrate import in_effect
 from core.candidates import Space, space
 from core.catalog import instances, own_hardware, runtimes
 from core.catalog.instances import Instance
-from core.correction import Correction, shipped
+from core.correction import Correction
 from core.errors import CatalogError
 from core.goal import Goal
 from core.quality import tier_of
@@ -35,7 +36,7 @@ def solve(goal: Goal, progress: Progress | None = None, *, each: bool = False) -
     Raises CatalogError for an unknown name, or where no fitted correction can be read.
     """
     tell = progress or (lambda share, what: None)
-    correction = shipped()
+    correction = in_effect()
     if correction is None:
         raise CatalogError("The fitted correction is missing from data/fitted; restore it from the repository.")
     clock = time.perf_counter()

@@ -9,9 +9,10 @@ import numpy as np
 
 from core.answer import Level
 from core.batch import groups
+from core.calibrate import in_effect
 from core.catalog.models import ir
 from core.corrected import correct, support_of
-from core.correction import Correction, shipped
+from core.correction import Correction
 from core.errors import CatalogError
 from core.features import traits
 from core.goal import SIDES, Goal, Side
@@ -93,7 +94,7 @@ def _part(tell: Progress, number: int, whole: int, title: str) -> Progress:
 
 
 def _correction() -> Correction:
-    found = shipped()
+    found = in_effect()
     if found is None:
         raise CatalogError("The fitted correction is missing from data/fitted; restore it from the repository.")
     return found

@@ -117,18 +117,16 @@ def headline(found: Mapping[Side, Candidate | None]) -> str:
     """The answer in a sentence: the least that meets the goal on each side."""
     said = []
     for side, candidate in found.items():
-        if candidate is None:
+        if candidate is None or side == "owned":
             continue
-        if side == "owned":
-            said.append(f"your {candidate.machine.name} does it")
-        elif side == "build":
+        if side == "build":
             said.append(f"buy {machines(candidate)} ({show(_or_nan(candidate.purchase_usd), 'USD')})")
         else:
             said.append(f"rent {machines(candidate)} ({show(candidate.usd_per_month, 'USD')} a month)")
-    if not said:
-        return "Nothing in the catalog meets this"
-    whole = f"{', '.join(said[:-1])}, or {said[-1]}" if len(said) > 1 else said[0]
-    return f"{whole[0].upper()}{whole[1:]}"
+    others = " or ".join(said)
+    if (mine := found.get("owned")) is not None:
+        return f"Your {mine.machine.name} does it{f'; else {others}' if others else ''}"
+    return f"{others[0].upper()}{others[1:]}" if others else "Nothing in the catalog meets this"
 
 
 def quality_words(candidate: Candidate) -> str:
@@ -156,3 +154,21 @@ def funnel_words(solved: Solved) -> str:
         f"{f.enumerated:,} legal ways on {f.machines:,} machines; {f.pruned:,} were beaten by one alike, {f.estimated:,} estimates were "
         f"rough and {f.exact:,} exact, in {show(took, 's', 2)}: {f.per_second:,.0f} candidates a second."
     )
+
+
+def differs(one: Candidate, other: Candidate) -> str:
+    """How one way parts from another in cost, speed, time and quality, at their bad ends, in words; empty where it does not."""
+    said = []
+    cost = one.usd_per_month - other.usd_per_month
+    if abs(cost) >= 0.5:
+        said.append(f"costs {show(abs(cost), 'USD')} a month {'more' if cost > 0 else 'less'}")
+    rate = one.bound("output_rate") * one.machines / (other.bound("output_rate") * other.machines) - 1
+    if abs(rate) >= 0.05:
+        said.append(f"writes {abs(rate):.0%} {'more' if rate > 0 else 'fewer'} tokens a second")
+    late = one.bound("ttft") / other.bound("ttft") - 1
+    if abs(late) >= 0.05:
+        said.append(f"begins {abs(late):.0%} {'later' if late > 0 else 'sooner'}")
+    if one.quality is not None and other.quality is not None and abs(one.quality - other.quality) >= 0.005:
+        lost = 100 * (one.quality - other.quality)
+        said.append(f"loses {abs(lost):.1f} points {'more' if lost > 0 else 'less'} of a task's score")
+    return f"{', '.join(said[:-1])} and {said[-1]}" if len(said) > 1 else "".join(said)

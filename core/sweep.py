@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from core.answer import Estimate
-from core.correction import shipped
+from core.calibrate import in_effect, remembered
 from core.errors import RoofcastError
 from core.estimate import estimate
 from core.quantity import value
@@ -21,19 +20,19 @@ MONEY = ("usd_per_h", "usd_per_million", "usd_per_month")
 USERS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
-@functools.lru_cache(maxsize=128)
+@remembered(maxsize=128)
 def answer(scenario: Scenario, *, analytic: bool = False) -> Estimate:
-    """The estimate as people see it: with the shipped correction, and remembered, for pages ask again at every click.
+    """The estimate as people see it: with the shipped correction, shifted by their own runs; remembered, for pages ask at every click.
 
     `analytic` leaves the correction out. Raises what `estimate` raises, and CatalogError where the correction cannot be read.
     """
-    return estimate(scenario, None if analytic else shipped())
+    return estimate(scenario, None if analytic else in_effect())
 
 
-@functools.lru_cache(maxsize=4096)
+@remembered(maxsize=4096)
 def _point(scenario: Scenario) -> tuple[tuple[str, Any], ...]:
     try:
-        found = estimate(scenario, shipped())
+        found = estimate(scenario, in_effect())
     except RoofcastError as error:
         return (("fits", False), ("error", str(error)), *((name, math.nan) for name in (*METRICS, *ALWAYS, *MONEY)))
     told = METRICS if found.runs else ()

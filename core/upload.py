@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.catalog.files import DATA
+from core.catalog.hardware import device
 from core.correction import Correction
 from core.errors import RoofcastError, RunError
 from core.importers import IMPORTERS, Imported, Refused, finished, import_bytes
@@ -24,6 +25,7 @@ from core.upload_check import at_the_roof, flag, known
 from core.upload_columns import Meaning, carried_units, decimal_of, guesses, number_in, targets
 from core.upload_table import Sheet, as_csv, sheet_of, text_of, unpacked
 
+_LENGTHS = ("prompt_tokens", "output_tokens", "context_depth")
 TABLES = ("records of runs",)  # kinds of importers that read plain tables, whose columns are shown instead
 # What a file may leave to be said once for all its rows.
 ASKED = ("gpu_name", "gpu_count", "cpu_name", "runtime", "model_name_raw", "quant", "concurrency", "prompt_tokens", "output_tokens")
@@ -112,6 +114,23 @@ def one_run(row: Mapping[str, Any], session: Sequence[RunRecord] = ()) -> Upload
     """A single run as a form says it, in the columns of core.records. Raises RunError."""
     record = finished({column: cell for column, cell in row.items() if cell not in (None, "")}, {}, "typed in")
     return _checked(Imported("The form", "one run", (record,)), session, ())
+
+
+def measured_in(column: str, amount: float, unit: str) -> dict[str, float]:
+    """A figure that was typed in this unit, as the columns of a record have it. Raises RunError."""
+    meaning = Meaning(targets()[column].title, column).to(column, unit)
+    return {meaning.stored: float(f"{amount * targets()[column].units[meaning.unit]:.10g}")}
+
+
+def on_device(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A typed row whose device may be a processor, and whose lengths of zero say nothing. Raises CatalogError."""
+    kept = {column: cell for column, cell in row.items() if cell not in (None, "") and not (column in _LENGTHS and not cell)}
+    name = str(kept.get("gpu_name", ""))
+    if name and device(name).kind == "cpu":
+        kept["cpu_name"] = name
+        for column in ("gpu_name", "gpu_count"):
+            kept.pop(column, None)
+    return kept
 
 
 def _row(cells: Sequence[str], used: Sequence[tuple[int, Meaning]], decimal: str, mixed: set[int]) -> dict[str, Any]:

@@ -47,6 +47,11 @@ def device_name(name: str) -> str:
     return name
 
 
+def own_runs(estimate: Estimate) -> str:
+    """How many of the user's own runs the times rest on."""
+    return f"Shifted by {estimate.own_runs:,} of your own runs on this machine" if estimate.own_runs > 1 else "Shifted by a run of your own"
+
+
 def machine(estimate: Estimate) -> str:
     """The devices in words: "one RTX 4090", "two RTX 3090"."""
     return machine_name(estimate.scenario)

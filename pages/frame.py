@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.shared import address, controls, what_if_state
+from pages.shared import address, controls, runs_session, what_if_state
 from pages.shared.style import apply_style
 
 st.set_page_config(page_title="Roofcast", layout="wide", initial_sidebar_state="auto")
 apply_style()
+runs_session.install()
 estimate = st.Page("estimate.py", title="Your hardware", default=True)
 target = st.Page("target.py", title="What should I buy?", url_path="target")
 model = st.Page("model.py", title="Model", url_path="model")
@@ -17,9 +18,10 @@ suggest = st.Page("suggest.py", title="Suggest a config", url_path="suggest")
 what_if = st.Page("what_if.py", title="What if?", url_path="what_if")
 troubleshoot = st.Page("troubleshoot.py", title="Troubleshoot", url_path="troubleshoot")
 hardware = st.Page("hardware.py", title="Hardware", url_path="hardware")
+runs = st.Page("runs.py", title="Your runs", url_path="runs")
 validation = st.Page("validation.py", title="How wrong are we?", url_path="validation")
 
-page = st.navigation([estimate, target, model, placement, suggest, what_if, troubleshoot, hardware, validation], position="top")
+page = st.navigation([estimate, target, model, placement, suggest, what_if, troubleshoot, hardware, runs, validation], position="top")
 asks = page in (estimate, model, placement, what_if, troubleshoot)
 if page != what_if:
     what_if_state.leave()

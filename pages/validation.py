@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.errors import RoofcastError
 from core.scores import scores
-from pages.shared import validation_controls, validation_first, validation_parts
+from pages.shared import runs_calibration, validation_controls, validation_first, validation_parts
 from pages.shared.words import escape
 
 PARTS = {
@@ -16,6 +16,7 @@ PARTS = {
     "Intervals": validation_parts.intervals,
     "Runs": validation_parts.runs,
     "Corpus": validation_parts.corpus,
+    "Own runs": lambda scores, choice: runs_calibration.promise(),
     "Versions": validation_parts.versions,
 }
 

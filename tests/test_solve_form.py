@@ -90,8 +90,10 @@ def test_the_answer_in_words(solved: Solved) -> None:
     )
     best = {side: next((c for c in solved.ranked if c.side == side), None) for side in ("build", "cloud")}
     line = headline(best)  # type: ignore[arg-type]
-    assert line.startswith("Buy ") and ", or rent " in line and "a month)" in line
+    assert line.startswith("Buy ") and " or rent " in line and "a month)" in line
     assert headline({"cloud": None}) == "Nothing in the catalog meets this"
+    assert headline({"owned": best["cloud"], "cloud": None}).endswith(" does it")
+    assert headline({"owned": best["cloud"], **best}).count("; else buy ") == 1
     first = solved.ranked[0]
     assert how_many(first).startswith(f"{first.replicas} replica") and first.quant in way(first)
     assert set(TIERS) == {"minimum", "balanced", "headroom"}

@@ -32,6 +32,8 @@ def draw(estimate: Estimate) -> DeltaGenerator:
         return trusted
     _tiles(estimate)
     st.caption(f"{texts.CORRECTED if estimate.bands else texts.LABEL} {texts.CLICK}")
+    if estimate.own_runs:
+        st.markdown(f":green-badge[:material/straighten: {words.own_runs(estimate)}]", help=texts.OWN_RUNS)
     _quality(estimate)
     left, right = st.columns([1, 1], gap="large")
     with left:

@@ -21,7 +21,7 @@ def front(solved: Solved) -> None:
     data = pd.DataFrame(front_rows(solved))
     if data.empty:
         return
-    slow = "slow end of the range" if solved.goal.pessimistic else "median"
+    slow = "p10" if solved.goal.pessimistic else "median"
     x = alt.X("cost:Q", title="$ a month", scale=alt.Scale(type="log", nice=False), axis=alt.Axis(format="$,.3~s", tickCount=6))
     y = alt.Y(
         "rate:Q",

@@ -15,7 +15,7 @@ from pages.shared.words import escape
 
 ABOUT = "Say what it has to do. The solver tries what you have, what can be bought and what can be rented."
 _NOTICES = "_target_notices"
-_USERS, _RATE = "Users at once", "Requests a second"
+_USERS, _RATE = "Users at once", "Requests/s"
 
 
 def draw() -> Goal:
@@ -71,7 +71,7 @@ def _load(given: dict[str, Any]) -> None:
             "Context that each conversation must have. Empty: a prompt and its answer.")  # fmt: skip
     kind = st.segmented_control("Load", [_USERS, _RATE], default=_USERS, key="target_load", required=True, label_visibility="collapsed")
     if kind == _RATE or "request_rate_per_s" in st.query_params:
-        _number(given, "request_rate_per_s", _RATE, 0.001, 1_000_000.0, 1.0, 0.5,
+        _number(given, "request_rate_per_s", "Requests a second", 0.001, 1_000_000.0, 1.0, 0.5,
                 "They arrive at random; 30 % of the capacity stays free for bursts.")  # fmt: skip
     else:
         _number(given, "users", _USERS, 1, 1_000_000, 1, 1, "Each asks again as soon as the answer is complete.")

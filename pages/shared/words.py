@@ -12,6 +12,10 @@ CORRECTED = (
     "**Corrected by measurements.** The range under a number goes from the 10th to the 90th percentile: it is meant to "
     "hold 8 of 10 measured runs."
 )
+OWN_RUNS = (
+    "Your own runs shift these numbers and narrow their ranges, as far as they leave no doubt. They stand under “Your runs”, where "
+    "they can be deleted; click a speed to see how much they shift it."
+)
 NEAREST_RUNS = (
     "Runs of other people, and yours, that say most about this answer: each is another configuration or comes from "
     "another source. Distance counts what differs: at 1 our errors on two runs typically part by a tenth, and two people "

@@ -1,0 +1,144 @@
+"""Own runs as tables for people: measured beside predicted, what is stored, and a file to take away."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from core.records import RunRecord
+from core.report import share
+from core.units import significant
+from core.upload import Judged
+from core.upload_columns import targets
+from core.upload_table import as_csv
+from core.words import device_name, model_name
+
+UNITS = {"toks_sec": "tok/s", "ms": "ms", "gib": "GiB", "w": "W"}
+_KEPT = (
+    "run_date", "model_id", "model_name_raw", "quant", "runtime", "runtime_version", "gpu_name", "gpu_count", "cpu_name", "threads",
+    "flash_attn", "load_kind", "concurrency", "request_rate", "prompt_tokens", "output_tokens", "context_depth", "prefill_toks_sec",
+    "decode_toks_sec", "output_toks_sec", "ttft_ms_p50", "tpot_ms_p50", "latency_ms_p50", "vram_peak_gib", "power_w", "failure", "notes",
+)  # fmt: skip
+EXPORT_NAME = "my-runs.csv"
+
+
+def title(column: str) -> str:
+    """A figure's name for people."""
+    found = targets().get(column)
+    return found.title if found else column
+
+
+def unit(column: str) -> str:
+    """The unit that a record's column counts in."""
+    return next((shown for ending, shown in UNITS.items() if column.endswith(f"_{ending}") or f"_{ending}_" in column), "")
+
+
+def run_name(record: RunRecord) -> str:
+    """A run in a few words: model, quantisation, machine, load."""
+    cards = f"{record.gpu_count:.0f} × " if record.gpu_count and record.gpu_count > 1 else ""
+    what = f"{model_name(record.model or record.model_id or record.model_name_raw)} {record.scheme or record.quant}".strip()
+    return f"{what} on {cards}{device_name(record.device).split('?')[0]}, {record.engine or record.runtime}"
+
+
+def load_name(record: RunRecord) -> str:
+    """A run's load in a few words."""
+    lengths = [f"{amount:,.0f} {word}" for amount, word in ((record.prompt_tokens, "in"), (record.output_tokens, "out")) if amount]
+    depth = [f"{record.context_depth:,.0f} deep"] if record.context_depth else []
+    users = [f"batch of {record.concurrency:.0f}" if record.load_kind == "static_batch" else f"{record.concurrency:.0f} users"]
+    return ", ".join([*lengths, *depth, *(users if (record.concurrency or 1) > 1 else [])]) or "one user"
+
+
+def beside(lines: Sequence[Judged]) -> list[dict[str, Any]]:
+    """Rows of measured beside predicted, for a table and for a chart: `ratio`, `low` and `high` are over what was measured."""
+    rows = []
+    for line in lines:
+        span = "" if line.low is None or line.high is None else f"{significant(line.low, 3)} to {significant(line.high, 3)}"
+        rows.append({
+            "run": run_name(line.record), "load": load_name(line.record), "what": title(line.column),
+            "measured": f"{significant(line.measured, 4)} {unit(line.column)}",
+            "predicted": f"{significant(line.predicted, 3)} {unit(line.column)}", "span": span,
+            "off": f"{'+' if line.off > 0 else '−'}{share(abs(line.off))}",
+            "inside": {True: "✓ inside", False: "✗ outside", None: "–"}[line.inside],
+            "ratio": line.predicted / line.measured,
+            "low": None if line.low is None else line.low / line.measured,
+            "high": None if line.high is None else line.high / line.measured,
+            "label": f"{run_name(line.record)} · {load_name(line.record)} · {title(line.column)}",
+        })  # fmt: skip
+    return rows
+
+
+def verdict(lines: Sequence[Judged]) -> str:
+    """How the predictions did, in one sentence; "" without any."""
+    if not lines:
+        return ""
+    errors = sorted(abs(line.off) for line in lines)
+    middle = errors[len(errors) // 2]
+    ranged = [line for line in lines if line.inside is not None]
+    held = sum(bool(line.inside) for line in ranged)
+    told = f", and {held} of {len(ranged)} lie inside their range" if ranged else ""
+    return f"Half of these {len(lines)} figures are predicted within {share(middle)}{told}." if len(lines) > 1 else (
+        f"Predicted {share(errors[0])} off{', inside its range' if held else ', outside its range' if ranged else ''}."
+    )  # fmt: skip
+
+
+_KINDS = ("decode", "prefill", "serving", "first token")
+
+
+def promise_rows(found: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """What own runs bring, as rows for people: by kind and number of runs the median and the mean machine, and how often ranges held."""
+    told = {(line["split"], line["kind"], line["how"], line["models"], line["k"]): line for line in found}
+    rows = []
+    for kind in _KINDS:
+        for k in sorted({line["k"] for line in found}):
+            if (drawn := told.get(("source", kind, "drawn", "any", k))) is None:
+                continue
+            other, chosen = (told.get(("source", kind, *way, k)) for way in (("drawn", "other"), ("chosen", "any")))
+            rows.append({
+                "What": kind, "Own runs": str(k), "Median machine": share(drawn["median"]), "Mean": share(drawn["mean"]),
+                "Other models": share(other["median"]) if other and k else "", "Chosen runs": share(chosen["median"]) if chosen else "",
+                "Ranges held": share(drawn["covered"]), "Range": f"×{drawn['width']:.2f}", "Machines": str(drawn["machines"]),
+            })  # fmt: skip
+    return rows
+
+
+def promise_lines(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The same for a chart: kind, k, median, and which runs."""
+    ways = {("drawn", "any"): "drawn at random", ("chosen", "any"): "chosen", ("drawn", "other"): "drawn, other models scored"}
+    return [
+        {"kind": line["kind"], "k": line["k"], "median": line["median"], "runs": ways[line["how"], line["models"]]}
+        for line in found
+        if line["split"] == "source" and (line["how"], line["models"]) in ways and line["kind"] in _KINDS
+    ]
+
+
+def stored_rows(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
+    """Own runs as rows of a table, newest first, with their run_id."""
+    rows = []
+    for record in sorted(records, key=lambda r: r.run_date, reverse=True):
+        figures = [f"{title(c)} {significant(a, 3)} {unit(c)}" for c in targets() if (a := _figure(record, c)) is not None]
+        rows.append({
+            "run_id": record.run_id, "date": record.run_date, "run": run_name(record), "load": load_name(record),
+            "figures": "; ".join(figures) or record.failure or record.memory_kind,
+            "doubt": record.sanity_flag or record.fit_reason, "from": record.source_path,
+        })  # fmt: skip
+    return rows
+
+
+def _figure(record: RunRecord, column: str) -> float | None:
+    found = getattr(record, column) if targets()[column].units and column not in ("ram_gb", "power_limit_w") else None
+    return found if isinstance(found, float) else None
+
+
+def export(records: Sequence[RunRecord]) -> str:
+    """Own runs as CSV that the page reads again. A cell that a spreadsheet would run as a formula is quoted."""
+    return as_csv(_KEPT, [[_safe(getattr(record, column)) for column in _KEPT] for record in records])
+
+
+def _safe(cell: Any) -> str:
+    text = "" if cell is None else f"{cell:.10g}" if isinstance(cell, float) else str(cell)
+    return f"'{text}" if text[:1] in "=+@\t" and text else text
+
+
+def by_file(found: Mapping[str, Sequence[RunRecord]]) -> str:
+    """How many runs each file gave, in one sentence."""
+    return "; ".join(f"{name}: {len(records)} run{'s' if len(records) != 1 else ''}" for name, records in found.items())

@@ -1,0 +1,80 @@
+"""The runs that are one's own: what there is, and how to get rid of it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core import calibrate
+from core.catalog.own_hardware import may_store
+from core.errors import RoofcastError
+from core.queue import Queue
+from core.upload_tables import EXPORT_NAME, export, stored_rows
+from pages.shared import runs_session
+from pages.shared.words import escape
+
+_WRONG = "_runs_stored_wrong"
+
+
+def headline() -> str:
+    """What there is, in one sentence."""
+    records = calibrate.own_records()
+    if not records:
+        return "A few runs on your own machine make the estimates yours"
+    machines = len({record.device for record in records})
+    return f"{len(records):,} run{'s' if len(records) != 1 else ''} of yours on {machines:,} machine{'s' if machines != 1 else ''}"
+
+
+def draw() -> None:
+    """The table, with what can be done with chosen rows."""
+    records = calibrate.own_records()
+    if wrong := st.session_state.pop(_WRONG, ""):
+        st.error(escape(wrong))
+    if not records:
+        st.caption("There are none yet. Bring some under “Bring runs”.")
+        return
+    session = {record.run_id for record in runs_session.of_session()}
+    rows = [{**row, "kept": "in this session" if row["run_id"] in session else "on this computer"} for row in stored_rows(records)]
+    st.caption("Choose rows to delete them. What you delete no longer shifts any estimate.")
+    picked = st.dataframe(
+        rows,
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="multi-row",
+        key="runs-stored",
+        column_order=("date", "run", "load", "figures", "kept", "doubt", "from"),
+        column_config={
+            "date": "Date",
+            "run": "Run",
+            "load": "Load",
+            "figures": "Measured",
+            "kept": "Kept",
+            "doubt": "Doubt",
+            "from": "From",
+        },
+    )
+    chosen = [rows[place]["run_id"] for place in picked["selection"]["rows"]]
+    with st.container(horizontal=True):
+        st.button(
+            f"Delete {len(chosen):,} chosen" if chosen else "Delete the chosen", icon=":material/delete:", key="runs-delete",
+            disabled=not chosen, on_click=_delete, args=(chosen,),
+        )  # fmt: skip
+        st.download_button(
+            "Save all as CSV", export(records), EXPORT_NAME, "text/csv", icon=":material/download:", key="runs-export", on_click="ignore"
+        )
+        with st.popover("Delete all"):
+            st.markdown(f"All {len(records):,} runs are deleted for good.")
+            st.button("Delete all of them", type="primary", key="runs-delete-all", on_click=_delete, args=([r["run_id"] for r in rows],))
+
+
+def _delete(run_ids: list[str]) -> None:
+    runs_session.drop(run_ids)
+    if not may_store():
+        return
+    try:
+        Queue().forget(run_ids)
+    except RoofcastError as error:
+        st.session_state[_WRONG] = str(error)
+        return
+    left = len({record.run_id for record in calibrate.own_records()} & set(run_ids))
+    if left:
+        st.session_state[_WRONG] = f"{left:,} of them stand in files that you put into the folder of runs yourself; delete those there."
