@@ -26,6 +26,7 @@ class Flag(CatalogRecord):
     values: dict[str, Any] = Field(default_factory=dict)  # spelling → meaning; the first of several spellings is written
     other: Any = None  # what any further spelling means
     unset: tuple[str, ...] = ()  # values that mean the default
+    heard: tuple[str, ...] = ()  # spellings that are understood and never written
     alone: str | None = None  # its value where none follows
     repeats: bool = False  # every mention counts, not the last alone
     switch: bool = False  # of what is not modelled: takes no value
@@ -83,7 +84,8 @@ class Flag(CatalogRecord):
     def spelling(self, meaning: Any) -> str | None:
         """How the flag says this, None where it cannot."""
         if self.values and self.kind == "text":
-            return next((text for text, means in self.values.items() if means == meaning and type(means) is type(meaning)), None)
+            says = {text: means for text, means in self.values.items() if text not in self.heard}
+            return next((text for text, means in says.items() if means == meaning and type(means) is type(meaning)), None)
         return f"{meaning:g}" if isinstance(meaning, float) else str(meaning)
 
 

@@ -157,7 +157,8 @@ def _server(said: Said, knobs: LaunchKnobs, entry: Runtime, table: Table) -> Non
         words["dtype"] = None if quant == "BF16" else PRECISION[quant]
         return
     flag = next((flag for flag in table.to_write() if flag.knob == "quantization" and flag.spelling(quant)), None)
-    words["quantization"] = quant if flag else None
+    # AMD's devices have no Marlin, whose name stands for the format where it is to be had: there the checkpoint says it alone.
+    words["quantization"] = quant if flag and (quant in _MADE_AT_START or knobs.backend != "rocm") else None
     if flag is None or quant not in _MADE_AT_START:
         said.comments.append(f"The model must be a checkpoint quantised to {shlex.quote(quant)}.")
 

@@ -8,6 +8,7 @@ import pytest
 
 from core.errors import CatalogError, ScenarioError
 from core.launch import ALL_LAYERS, LaunchKnobs, launch_command
+from core.launch_parse import parse
 from core.units import GIB
 
 
@@ -99,8 +100,15 @@ def test_vllm_quantises_or_asks_for_a_checkpoint() -> None:
     assert launch_command(LaunchKnobs("a/b", "vllm", quant="FP8")) == "vllm serve a/b --quantization fp8"
     assert launch_command(LaunchKnobs("a/b", "vllm", quant="FP16")) == "vllm serve a/b --dtype float16"
     assert launch_command(LaunchKnobs("a/b", "vllm", quant="AWQ-INT4")) == (
-        "# The model must be a checkpoint quantised to AWQ-INT4.\nvllm serve a/b --quantization awq"
+        "# The model must be a checkpoint quantised to AWQ-INT4.\nvllm serve a/b --quantization awq_marlin"
     )
+    # "awq" would force a kernel that is several times slower; AMD's devices have no Marlin.
+    on_amd = launch_command(LaunchKnobs("a/b", "vllm", quant="AWQ-INT4", backend="rocm"))
+    assert on_amd == "# The model must be a checkpoint quantised to AWQ-INT4.\nvllm serve a/b"
+    # No flag of vLLM makes INT8 of a dense model: experts_int8 halves experts alone, and is only understood.
+    int8 = "# The model must be a checkpoint quantised to INT8.\nvllm serve a/b"
+    assert launch_command(LaunchKnobs("a/b", "vllm", quant="INT8")) == int8
+    assert parse("vllm serve Qwen/Qwen3-30B-A3B --quantization experts_int8").fields["quant"] == "INT8-WO"
 
 
 def test_sglang() -> None:
