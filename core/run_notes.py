@@ -82,6 +82,10 @@ def _range_ratio(h: Hints, m: re.Match[str]) -> None:
         h.assumed.append(f"lengths are drawn from {low:.0%} to 100 % of the nominal: taken at {h.share:.0%}")
 
 
+def _lengths_vary(h: Hints, _: re.Match[str]) -> None:
+    h.spread = True
+
+
 def _disaggregated(h: Hints, m: re.Match[str]) -> None:
     prefill, p_tp, p_dp, decode, tp, dp = (int(g) for g in m.groups())
     h.workers, h.prefill_workers = (decode, tp, dp), prefill * p_tp * p_dp
@@ -121,6 +125,7 @@ def _decode_is(what: DecodeIs) -> Callable[[Hints, re.Match[str]], None]:
     return put
 
 
+LENGTHS_VARY = "lengths vary"  # from request to request, the stated ones being their means
 NO_KV_CACHE = "The run recomputes every token (KV cache off), which the estimate does not cover."
 SPECULATIVE = "speculative decoding is not modelled: predicted without it"
 AGENTIC = "multi-turn reuse of prefixes is not modelled: predicted as single requests"
@@ -131,6 +136,7 @@ _IN_NOTES: tuple[tuple[str, Callable[[Hints, re.Match[str]], None]], ...] = (
     (r"(?i)KV cache (?:disabled|off)\b", _unmodelled(NO_KV_CACHE)),
     (r"prefill (\d+)x\(tp(\d+),dp(\d+)\) decode (\d+)x\(tp(\d+),dp(\d+)\)", _disaggregated),
     (r"range_ratio (\d(?:\.\d+)?)", _range_ratio),
+    (rf"\b{LENGTHS_VARY}\b", _lengths_vary),
     (r"TP/PP not published", _unknown_split),
     (r"\bShareGPT\b", _sharegpt),
     (r"\blater turns may reuse prompt cache\b", _later_turn),

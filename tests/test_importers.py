@@ -226,6 +226,27 @@ def test_sglang_lines():
     assert (opened.load_kind, opened.request_rate) == ("request_rate", 4.0)
 
 
+@pytest.mark.parametrize(
+    ("said", "equal"),
+    [
+        ({}, True),
+        ({"random_range_ratio": 0.0}, True),  # vllm bench: as long as was asked
+        ({"random_range_ratio": 1.0}, True),  # SGLang: the same
+        ({"random_range_ratio": 0.8}, False),
+        ({"random_range_ratio": {"input": 0.0, "output": 0.5}}, False),
+        ({"random_range_ratio": {"input": 0.5, "output": 0.0}}, True),
+        ({"random_range_ratio": 0.0, "total_output_tokens": 6417}, False),  # SGLang: from 1 on
+        ({"total_output_tokens": 12801}, False),
+        ({"output_lens": [128] * 100}, True),
+        ({"output_lens": [127, 129] * 50}, False),
+    ],
+)
+def test_lengths_are_equal_only_where_a_result_fixes_them(said, equal):
+    record = one(json.dumps({**SERVE, **said}).encode(), CARD)
+    load = read_run(record.model_dump()).scenario.workload
+    assert load.equal_lengths is equal and load.output_tokens == round(record.output_tokens), "the mean is the load, nothing is scaled"
+
+
 def test_vllm_latency_and_throughput_need_the_load():
     latency = json.dumps({"avg_latency": 2.0, "latencies": [1.9, 2.0, 2.1], "percentiles": {"50": 2.0}}).encode()
     with pytest.raises(RunError, match="give prompt_tokens, output_tokens and concurrency"):
@@ -270,6 +291,11 @@ def test_guidellm_report():
     assert (closed.ttft_ms_p50, closed.ttft_ms_p95, closed.tpot_ms_p50, closed.latency_ms_p50) == (45, 90, 10, 1350)
     assert (closed.prompt_tokens, closed.output_toks_sec) == (256, 340)
     assert [refused.where for refused in found.refused] == ["benchmark 4"] and "Nothing was completed" in found.refused[0].why
+    varied = _guidellm({"type_": "concurrent", "streams": 4})
+    varied["metrics"]["output_token_count"]["successful"]["std_dev"] = 20.0
+    assert read_run(closed.model_dump()).scenario.workload.equal_lengths
+    record = one(json.dumps({"benchmarks": [varied]}).encode(), {**CARD, "runtime": "vllm"})
+    assert not read_run(record.model_dump()).scenario.workload.equal_lengths
 
 
 OLLAMA = {

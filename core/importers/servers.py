@@ -10,11 +10,13 @@ from typing import Any
 
 from core.errors import RunError
 from core.importers.document import Document, Object, Row, Rows, date_of, number, numbers, percentile, text
+from core.run_notes import LENGTHS_VARY
 
 # What a load generator calls the server it speaks to, and the engine where that tells it.
 _ENGINES = {"vllm": "vllm", "vllm-chat": "vllm", "sglang": "sglang", "sglang-oai": "sglang", "sglang-oai-chat": "sglang",
             "sglang-native": "sglang", "tgi": "tgi", "tensorrt-llm": "tensorrt-llm", "trt": "tensorrt-llm", "lmdeploy": "lmdeploy",
             "lmdeploy-chat": "lmdeploy", "llama.cpp": "llama.cpp"}  # fmt: skip
+_ONE_LENGTH = 0.01  # standard deviation, as a share of the mean, up to which lengths count as one
 _MOST_FAILED = 0.05  # of the requests; beyond it the load was another one than was asked for
 NOTHING = "Nothing was completed: {failed} of {asked} requests failed. Was the server running?"
 
@@ -62,7 +64,7 @@ def _serving_row(entry: Object) -> Row:
         "output_toks_sec": number(entry, "output_throughput"),
         "total_toks_sec": number(entry, "total_token_throughput", "total_throughput"),
         "run_date": date_of(text(entry, "date")), "sanity_flag": doubt, "quality_tier": "A",
-        "notes": ["SPECDEC"] if speculative else [],
+        "notes": [*(["SPECDEC"] if speculative else []), *([LENGTHS_VARY] if _vary(entry, completed, written) else [])],
     }  # fmt: skip
     for metric, names in {"ttft": ("ttft",), "tpot": ("tpot",), "latency": ("e2el", "e2e_latency")}.items():
         samples = _samples(entry, metric)
@@ -71,6 +73,19 @@ def _serving_row(entry: Object) -> Row:
             worked = percentile(samples, float(kind[1:])) if kind != "mean" else sum(samples) / len(samples) if samples else None
             row[f"{metric}_ms_{kind}"] = told if told is not None else worked
     return row
+
+
+def _vary(entry: Object, completed: float, written: float) -> bool:
+    """Whether the answers' lengths differ: as they are listed, else as the range of random lengths says, else by their mean.
+
+    A range ratio of 0 fixes the lengths for vllm bench and one of 1 for SGLang, anything between varies them for both. Lengths
+    that differ hardly ever have a whole number as their mean.
+    """
+    if listed := numbers(entry, "output_lens"):
+        return len({length for length in listed if length}) > 1
+    stated = entry.get("random_range_ratio")
+    ratio = number(_inner(entry, "random_range_ratio"), "output") if isinstance(stated, dict) else number(entry, "random_range_ratio")
+    return 0 < (ratio or 0) < 1 or written % completed != 0
 
 
 def _samples(entry: Object, metric: str) -> list[float]:
@@ -157,8 +172,10 @@ def _guidellm_row(bench: Object, report: Object) -> Row:
     prompt, output = of("prompt_token_count") or of("prompt_tokens"), of("output_token_count") or of("output_tokens")
     if not prompt or not output:
         raise RunError("The benchmark counts no tokens (prompt_token_count, output_token_count); they say what the load was.")
+    spread = of("output_token_count", "std_dev") or of("output_tokens", "std_dev") or 0
     row: Row = {
         **_load(rate, users, done), "model_id": _guidellm_model(bench, report), "prompt_tokens": prompt, "output_tokens": output,
+        "notes": [LENGTHS_VARY] if spread > _ONE_LENGTH * output else [],
         "output_toks_sec": of("output_tokens_per_second"), "total_toks_sec": of("tokens_per_second"),
         "sanity_flag": doubt, "quality_tier": "A",
     }  # fmt: skip
