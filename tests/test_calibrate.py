@@ -136,7 +136,8 @@ def test_the_cited_answer_gives_the_same_numbers_and_names_the_runs():
 def test_before_and_after_stand_beside_each_other():
     found = effects(questions(runs(0.7)), fleet(), with_runs(fleet(), runs(0.7)))
     assert {effect.metric for effect in found} == {"decode_rate", "prefill_rate", "ttft"}
-    assert all(effect.narrower > 1 for effect in found) and "is now" in sentence(found)
+    narrower = {effect.metric: effect.narrower for effect in found}
+    assert narrower["decode_rate"] > 1 and min(narrower.values()) >= 1 and "decode is now" in sentence(found)
     same = effects(questions(runs(0.7)), fleet(), fleet())
     assert sentence(same) == "" and same[0].narrower == pytest.approx(1)
 
