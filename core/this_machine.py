@@ -6,17 +6,19 @@ Nothing in it names a person or tells one machine from another but `machine`, a 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from core.cards import Cards, write_cards
+from core.cards import Cards, flat, write_cards
 from core.catalog import files, hardware, own_hardware
 from core.catalog.hardware import Device
 from core.errors import CatalogError, RunError
 from core.predict import write_whole
 from core.scenario import System
+from core.words import device_name
 
 FILE = "machine.json"
 _VENDORS = (("Intel", "intel"), ("AMD", "amd"), ("AMD", "epyc"), ("AMD", "ryzen"), ("Apple", "apple"), ("Ampere", "ampere"), ("ARM", "arm"))
@@ -83,10 +85,68 @@ def write_machine(facts: MachineFacts) -> Path:
     return out
 
 
+def forget_machine() -> None:
+    """Deletes the facts. Raises CatalogError where that is not allowed."""
+    try:
+        path().unlink(missing_ok=True)
+    except OSError as error:
+        raise CatalogError(f"{path()} cannot be deleted ({error}).") from error
+
+
+# ---- Set by hand
+
+ENGINE = "engine "  # before an engine's name, where its version is set by hand
+
+
+def overridden(facts: Mapping[str, Any], overrides: Mapping[str, str]) -> MachineFacts:
+    """Facts with some set by hand: fields of MachineFacts, gpu, gpu_count, gpu_memory_gib, and "engine NAME" for its version.
+
+    Empty text takes a fact away. Raises RunError for what is no fact or out of range.
+    """
+    given = dict(overrides)
+    name, count, memory = (given.pop(key, None) for key in ("gpu", "gpu_count", "gpu_memory_gib"))
+    versions = {key.removeprefix(ENGINE).strip(): given.pop(key) for key in list(given) if key.startswith(ENGINE)}
+    known = [field for field in MachineFacts.model_fields if field not in ("gpus", "engines", "measured_tflops")]
+    for key in given:
+        if key not in known:
+            raise RunError(f"A machine has no fact '{key}'; there are {', '.join([*known, 'gpu', 'gpu_count', 'gpu_memory_gib'])}.")
+    set_ = {key: cell if cell != "" else MachineFacts.model_fields[key].default for key, cell in given.items()}
+    engines = {key: cell for key, cell in {**(facts.get("engines") or {}), **versions}.items() if cell}
+    try:
+        gpus: list[Gpu] = [Gpu.model_validate(gpu) for gpu in facts.get("gpus") or ()]
+        if name is not None or count is not None or memory is not None:
+            one = (gpus[0] if gpus else Gpu(name="")).model_dump() | ({"name": name} if name is not None else {})
+            one |= {"memory_gib": float(memory)} if memory else {"memory_gib": None} if name is not None else {}
+            many = int(count) if count is not None else max(len(gpus), 1)
+            gpus = [Gpu.model_validate(one)] * many if one["name"] else []
+        return MachineFacts.model_validate({**facts, "gpus": gpus, "engines": engines, **set_})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = first["loc"][0] if first["loc"] else "The machine"
+        raise RunError(f"{where} is wrong: {first['msg']} (it is {first['input']!r}).") from error
+    except ValueError as error:
+        raise RunError(f"gpu_count and gpu_memory_gib must be numbers ({error}).") from error
+
+
+def with_gpus(facts: MachineFacts, rows: Sequence[tuple[str, int, float | None]]) -> MachineFacts:
+    """The facts with other accelerators: name, how many, GiB of each (None: as the catalog has it). Links and limits of those that
+    keep their name stay. Raises RunError and CatalogError."""
+    found: list[Gpu] = []
+    before = {gpu.name: gpu for gpu in facts.gpus}
+    for name, count, memory in rows:
+        hardware.device(name)
+        if not 1 <= count <= 4096:
+            raise RunError(f"The number of {name} must be between 1 and 4,096 (it is {count}).")
+        if memory is not None and not 0 < memory <= 10_000:
+            raise RunError(f"The memory of {name} must be more than 0 and at most 10,000 GiB (it is {memory:g}).")
+        found += [before.get(name, Gpu(name=name)).model_copy(update={"memory_gib": memory})] * count
+    return facts.model_copy(update={"gpus": tuple(found)})
+
+
 # ---- What a scenario needs
 
 
-def _kinds(facts: MachineFacts) -> list[tuple[Gpu, int]]:
+def kinds(facts: MachineFacts) -> list[tuple[Gpu, int]]:
     """The accelerators by kind, in the driver's order, and how many there are of each."""
     names = [gpu.name for gpu in facts.gpus]
     return [(facts.gpus[names.index(name)], names.count(name)) for name in dict.fromkeys(names)]
@@ -131,10 +191,10 @@ def cpu_device(facts: MachineFacts) -> Device:
 
 def system_of(facts: MachineFacts) -> System:
     """The machine as a scenario's system. Raises CatalogError, one sentence, for a device that nobody knows."""
-    kinds = _kinds(facts)
-    if not kinds:
+    by_kind = kinds(facts)
+    if not by_kind:
         return System(device=own_hardware.listed(cpu_device(facts)), ram_gb=facts.ram_gb)
-    (gpu, count), *rest = kinds
+    (gpu, count), *rest = by_kind
     device = hardware.device(gpu.name)
     try:
         cpu = own_hardware.listed(cpu_device(facts)) if facts.cpu and not device.unified else None
@@ -147,6 +207,21 @@ def system_of(facts: MachineFacts) -> System:
         device=own_hardware.listed(device), count=count, others=others, cpu=cpu, ram_gb=facts.ram_gb, device_memory_gib=_memory(gpu),
         measured_ram_bandwidth_gb_s=None if device.unified else facts.measured_bandwidth_gb_s, pcie_gb_s=facts.measured_pcie_gb_s,
     )  # fmt: skip
+
+
+def knobs(facts: MachineFacts) -> dict[str, str]:
+    """The machine as knobs of an address, which the form reads. Raises CatalogError as `system_of` does."""
+    found = system_of(facts).model_dump(exclude_defaults=True)
+    if others := system_of(facts).others:
+        found["others"] = write_cards(list(others))
+    return {knob: f"{flat(amount)}" for knob, amount in found.items()}
+
+
+def summary(facts: MachineFacts) -> str:
+    """The machine in one line: "2 × H100 80GB HBM3, AMD EPYC 9354, 128 GB RAM"."""
+    cards = [f"{count} × {device_name(gpu.name)}" if count > 1 else device_name(gpu.name) for gpu, count in kinds(facts)]
+    ram = [f"{facts.ram_gb:,.4g} GB RAM"] if facts.ram_gb else []
+    return ", ".join([*cards, *([facts.cpu] if facts.cpu else []), *ram]) or "a machine of which nothing could be read"
 
 
 def _memory(gpu: Gpu) -> float | None:
@@ -180,4 +255,33 @@ def run_columns(facts: MachineFacts) -> dict[str, Any]:
     }
 
 
-__all__ = ["FILE", "Gpu", "MachineFacts", "cpu_device", "path", "read_machine", "run_columns", "system_of", "write_machine"]
+# ---- For people
+
+TITLES = {
+    "cpu": "Processor", "cores": "Cores", "threads": "Threads", "ram_gb": "RAM, GB", "os": "Operating system", "driver": "GPU driver",
+    "cuda": "CUDA", "rocm": "ROCm", "measured_bandwidth_gb_s": "Memory bandwidth that was measured, GB/s",
+    "measured_pcie_gb_s": "Copies to a device that were measured, GB/s",
+}  # fmt: skip
+
+
+def gpu_rows(facts: MachineFacts) -> list[dict[str, Any]]:
+    """The accelerators for people: name, number, GiB of each, and what the catalog takes each for."""
+    return [{"Name": gpu.name, "Number": count, "GiB each": gpu.memory_gib, "Taken for": _taken(gpu)} for gpu, count in kinds(facts)]
+
+
+def _taken(gpu: Gpu) -> str:
+    try:
+        return hardware.device(gpu.name).name
+    except CatalogError:
+        return "not in the catalog"
+
+
+def told_rows(facts: MachineFacts) -> list[tuple[str, str]]:
+    """What was found but the accelerators, as title and text; what could not be read is left out."""
+    found = [(title, _text(amount)) for field, title in TITLES.items() if (amount := getattr(facts, field)) not in (None, "")]
+    found += [(f"Arithmetic that was measured, {kind.upper()}", f"{rate:,.3g} TFLOP/s") for kind, rate in facts.measured_tflops.items()]
+    return found + [(f"Engine: {name}", version) for name, version in facts.engines.items()]
+
+
+def _text(amount: Any) -> str:
+    return f"{amount:,.4g}" if isinstance(amount, float) else str(amount)

@@ -15,10 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from pydantic import ValidationError
 
-from core.errors import RunError
-from core.this_machine import Gpu, MachineFacts
+from core.this_machine import Gpu, MachineFacts, overridden
 from core.units import GIB
 from harness import micro
 from harness.engines.llama_cpp import program
@@ -53,33 +51,6 @@ def detect(overrides: Mapping[str, str] | None = None, *, asking: Ask = ask) -> 
         "container": _container(), "engines": engines(asking),
     }  # fmt: skip
     return overridden(facts, overrides or {})
-
-
-def overridden(facts: dict[str, Any], overrides: Mapping[str, str]) -> MachineFacts:
-    """Facts with some set by hand: fields of MachineFacts, and gpu, gpu_count and gpu_memory_gib. Raises RunError."""
-    given = dict(overrides)
-    name, count, memory = (given.pop(key, None) for key in ("gpu", "gpu_count", "gpu_memory_gib"))
-    known = [name for name, field in MachineFacts.model_fields.items() if field.annotation is not None and name not in ("gpus", "engines")]
-    for key in given:
-        if key not in known:
-            raise RunError(f"A machine has no fact '{key}'; there are {', '.join([*known, 'gpu', 'gpu_count', 'gpu_memory_gib'])}.")
-    try:
-        if name is not None or count is not None or memory is not None:
-            old: list[Gpu] = list(facts.get("gpus") or [])
-            one = (old[0] if old else Gpu(name="")).model_dump() | ({"name": name} if name is not None else {})
-            one |= {"memory_gib": float(memory)} if memory else {"memory_gib": None} if name is not None else {}
-            facts = {
-                **facts,
-                "gpus": [Gpu.model_validate(one)] * (int(count) if count is not None else max(len(old), 1)) if one["name"] else [],
-            }
-        return MachineFacts.model_validate({**facts, **given})
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise RunError(
-            f"{first['loc'][0] if first['loc'] else 'The machine'} is wrong: {first['msg']} (it is {first['input']!r})."
-        ) from error
-    except ValueError as error:
-        raise RunError(f"gpu_count and gpu_memory_gib must be numbers ({error}).") from error
 
 
 def measured(facts: MachineFacts) -> MachineFacts:

@@ -5,13 +5,23 @@ from __future__ import annotations
 import streamlit as st
 
 from core.hardware_library import everything
-from pages.shared import advice_parts, hardware_choose, hardware_edit, hardware_exchange, hardware_parts, own_devices, what_if_add
+from pages.shared import (
+    advice_parts,
+    hardware_choose,
+    hardware_edit,
+    hardware_exchange,
+    hardware_here,
+    hardware_parts,
+    own_devices,
+    what_if_add,
+)
 
 PARTS = {
     "Facts": hardware_parts.facts,
     "Side by side": hardware_parts.side_by_side,
     "Roofline": hardware_parts.roofline,
     "Upgrade advice": lambda chosen: advice_parts.upgrade(),
+    "This machine": lambda chosen: hardware_here.draw(),
     "Edit or add": hardware_edit.draw,
     "Import and export": hardware_exchange.draw,
 }
