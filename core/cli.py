@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from core.cli_bench import bench
+from core.cli_bundle import open_bundle, write_bundle
 from core.cli_calibrate import calibrate, drift, refit, versions_app
 from core.cli_compare import compare, sweep
 from core.cli_import import forget_runs, import_runs
@@ -92,6 +93,7 @@ def _print_json(found: Any) -> None:
 def estimate(
     knobs: dict[str, Any],
     analytic: Annotated[bool, typer.Option("--analytic", help="By the physics alone, uncorrected by measured runs.")] = False,
+    bundle: Annotated[Path | None, typer.Option("--bundle", help="Write a file that reproduces this result elsewhere.")] = None,
     json: Json = False,
 ) -> None:
     """Does it fit, how fast is it, and what holds it back?
@@ -102,6 +104,8 @@ def estimate(
     from core.sweep import answer
 
     found = answer(asked, analytic=analytic)
+    if bundle:
+        write_bundle(found, bundle)
     if json:
         from core.response import response
 
@@ -178,6 +182,7 @@ def models(text: Text = "", json: Json = False) -> None:
 app.command("model")(show_model)
 app.command("compare")(compare)
 app.command("sweep")(sweep)
+app.command("bundle")(open_bundle)
 app.command("calibrate")(calibrate)
 app.command("refit")(refit)
 app.command("drift")(drift)

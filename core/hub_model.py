@@ -36,6 +36,7 @@ class HubModel(BaseModel):
     quant: str | None = None  # catalog id of a GGUF file's quantisation
     vision: tuple[str, ...] = ()  # mmproj files beside it
     notes: tuple[str, ...] = ()
+    was: str | None = None  # of a model that came in a bundle: what it was called where that was made
 
     @property
     def id(self) -> str:

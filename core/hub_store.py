@@ -11,6 +11,7 @@ import gzip
 import json
 import re
 import zlib
+from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -19,9 +20,10 @@ from pydantic import ValidationError
 from core.catalog.files import home
 from core.errors import HubError, RunError
 from core.hub_model import SCHEMA, HubModel
-from core.hub_names import Target, folder_of, parse
+from core.hub_names import Target, folder_of, hub_name, parse
 
 MAIN = "main"
+_MOST_HELD = 20  # models of a session
 
 
 def store_folder() -> Path:
@@ -76,8 +78,27 @@ def stored_files(repo: str) -> list[tuple[str, str]]:
     return sorted((commit, name) for commit, name in found if name.lower().endswith(".gguf"))
 
 
+IN_PROCESS: dict[str, HubModel] = {}
+_WHERE: list[Callable[[], MutableMapping[str, HubModel]]] = [lambda: IN_PROCESS]
+
+
+def of_session(where: Callable[[], MutableMapping[str, HubModel]]) -> None:
+    """Says where models live that are held without being stored: by default this process, with the pages each visitor's session."""
+    _WHERE[:] = [where]
+
+
+def hold(model: HubModel) -> None:
+    """Makes a model known by its name as long as the session lasts, without storing it; of many the oldest go."""
+    held = _WHERE[0]()
+    held[model.id] = model
+    while len(held) > _MOST_HELD:
+        del held[next(iter(held))]
+
+
 def find(target: Target) -> HubModel | None:
-    """The stored model, or None: not fetched, of an older schema, or damaged."""
+    """The model that the session holds or that is stored, or None: not fetched, of an older schema, or damaged."""
+    if target.revision and (held := _WHERE[0]().get(hub_name(target.repo, target.file, target.revision))):
+        return held
     revision = commit_of(target.repo, target.revision)
     if revision is None or not re.fullmatch(r"[0-9a-f]{7,64}", revision):
         return None

@@ -22,6 +22,11 @@ def load_knobs(model_id: str, runtime_id: str) -> dict[str, Any]:
     held = find(parse(name, local=False)) if is_hub_name(name) else None
     if held is None:
         return knobs
+    if held.was is not None:  # a bundle's: what its maker's command loads
+        known = parse(held.was, local=False)
+        held = held.model_copy(update={"repo": known.repo, "file": known.file, "revision": known.revision or ""})
+    if held.file is None and not held.revision:
+        return knobs | {"model": held.repo}
     if held.file is None:
         return knobs | {"model": held.repo, "revision": held.revision}
     base = PurePosixPath(held.file).name

@@ -63,7 +63,7 @@ def response(answer: Estimate) -> dict[str, Any]:
     return {
         "feasibility": answer.feasibility,
         "reason_codes": [reason.code for reason in answer.reasons],
-        "estimates": _estimates(answer),
+        "estimates": estimates(answer),
         "bottlenecks": bottlenecks(answer),
         "bottleneck_shares": _shares(answer),
         "recommended_configs": [],
@@ -92,7 +92,8 @@ def response(answer: Estimate) -> dict[str, Any]:
     }
 
 
-def _estimates(answer: Estimate) -> dict[str, Any]:
+def estimates(answer: Estimate) -> dict[str, Any]:
+    """The main numbers with their ranges, in the units that their keys name."""
     found: dict[str, Any] = {}
     for key, (metric, unit) in SPEEDS.items():
         amount = plain(answer.metric(metric) / unit) if answer.runs else None

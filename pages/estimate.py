@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.errors import RoofcastError
 from core.sweep import answer
-from pages.shared import controls, details, evidence, first_screen, what_if_add, words
+from pages.shared import bundle_parts, controls, details, evidence, first_screen, what_if_add, words
 from pages.shared.address import show_notices
 
 show_notices()
@@ -15,6 +15,7 @@ try:
 except RoofcastError as error:
     st.title("This cannot be estimated", anchor=False)
     st.info(words.escape(str(error)))
+    bundle_parts.draw(None)
     st.stop()
 
 st.html(words.SMALL_SCREEN)
@@ -25,4 +26,5 @@ st.page_link(
 )
 st.page_link("placement.py", label="Which device holds what", icon=":material/grid_view:")
 what_if_add.link(found.scenario, label="Compare with another build")
+bundle_parts.draw(found)
 evidence.badges(found, place)  # last: the answer need not wait for the runs

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.shared import address, controls, runs_session, what_if_state
+from pages.shared import address, bundle_parts, controls, runs_session, what_if_state
 from pages.shared.style import apply_style
 
 st.set_page_config(page_title="Roofcast", layout="wide", initial_sidebar_state="auto")
 apply_style()
 runs_session.install()
+bundle_parts.install()
 estimate = st.Page("estimate.py", title="Your hardware", default=True)
 target = st.Page("target.py", title="What should I buy?", url_path="target")
 model = st.Page("model.py", title="Model", url_path="model")

@@ -422,3 +422,23 @@ def test_the_readmes_options_exist() -> None:
         shown = run(command, "--help").stdout
         for flag in re.findall(r"(?<=\s)--[a-z-]+", line):
             assert flag in shown, f"{command} {flag}"
+
+
+# ---------------------------------------------------------------- bundles
+
+
+def test_a_result_goes_out_and_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    written = run("estimate", *ASK, "--bundle", str(path))
+    assert written.exit_code == 0 and f"roofcast bundle {path}" in written.stderr
+    assert "Every number is the same as in the file" in said("bundle", str(path))
+    path.write_text(path.read_text(encoding="utf-8").replace('"p50": ', '"p50": 1'), encoding="utf-8")
+    told = said("bundle", str(path))
+    assert "numbers differ from those in the file" in told and "in the file" in told
+    assert json.loads(said("bundle", str(path), "--json"))["same"] is False
+
+
+@pytest.mark.parametrize(("name", "word"), [("none.json", "cannot be read"), ("README.md", "not JSON"), (".", "cannot be read")])
+def test_no_bundle_gets_a_sentence(name: str, word: str) -> None:
+    result = run("bundle", str(ROOT / name))
+    assert result.exit_code == 2 and word in result.stderr and "Traceback" not in result.stderr

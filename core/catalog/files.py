@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import os
+import re
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -69,6 +71,27 @@ def record(kind: type[Record], raw: Any, where: str) -> Record:
         first = error.errors()[0]
         spot = ".".join(str(part) for part in first["loc"]) or "the record"
         raise CatalogError(f"{where}: field '{spot}' is wrong ({first['msg']}). Correct it in data/catalog.") from error
+
+
+class Edition(NamedTuple):
+    """Which catalog this is: the hash of all its files, and the newest date that stands in them."""
+
+    name: str
+    newest: str
+
+
+@functools.cache
+def edition() -> Edition:
+    """The edition of the shipped catalog. Raises CatalogError where a file cannot be read."""
+    told, newest = hashlib.sha256(), ""
+    try:
+        for path in sorted(path for path in CATALOG.rglob("*") if path.is_file()):
+            raw = path.read_bytes()
+            told.update(path.relative_to(CATALOG).as_posix().encode() + b"\0" + raw)
+            newest = max([newest, *(found.decode() for found in re.findall(rb"(?<!\d)20\d\d-[01]\d-[0-3]\d(?!\d)", raw))])
+    except OSError as error:
+        raise CatalogError(f"The catalog cannot be read ({error}); restore it from the repository.") from error
+    return Edition(told.hexdigest()[:12], newest)
 
 
 @functools.cache

@@ -8,6 +8,7 @@ from typing import Any, cast
 import streamlit as st
 
 from core import choices
+from core.builds import as_controls
 from core.choices import ARRIVALS, AUTO, CUSTOM, NONE, NUMA, SPLITS
 from core.errors import RoofcastError
 from core.inspect_model import model_options
@@ -105,6 +106,33 @@ def apply(changes: Mapping[str, Any]) -> None:
             st.session_state[key] = AUTO if key in knobs.LISTS else "" if key in knobs.TEXTS else None
         else:
             st.session_state[key] = item
+
+
+def lay(asked: Scenario) -> None:
+    """Set every control to a scenario, from code or a callback. Raises RoofcastError for a name that the catalog does not have."""
+    given = as_controls(asked)
+    listed = (*knobs.LISTS, *knobs.SWITCHES, *knobs.NUMBERS)
+    apply({key: given[key] if given[key] is not None else _open(key, given) for key in listed})
+    apply({key: given[key] for key in (*knobs.TEXTS, *knobs.IN_ADDRESS)})
+    for key in knobs.LINK_ONLY:
+        if given.get(key) not in (None, False):
+            st.query_params[key] = str(given[key]).lower() if isinstance(given[key], bool) else f"{given[key]}"
+        else:
+            st.query_params.pop(key, None)
+
+
+def _open(key: str, given: dict[str, Any]) -> Any:
+    """What a control shows where the scenario leaves it open."""
+    if key == "profile":
+        return choices.CUSTOM
+    if key == "instance":
+        return choices.NONE
+    if key == "quant":
+        backend = given["backend"] or choices.suiting_backend(given["runtime"], given["device"])
+        return choices.default_quant(given["runtime"], backend, given["model"])
+    if key in knobs.NUMBERS:
+        return knobs.NUMBERS[key].default
+    return choices.AUTO
 
 
 # ---------------------------------------------------------------- controls

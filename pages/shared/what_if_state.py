@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import Any
 
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
 from core import choices
-from core.builds import SLOTS, as_controls, from_link, place_of, removed, to_link
+from core.builds import SLOTS, from_link, place_of, removed, to_link
 from core.errors import RoofcastError
 from core.scenario import Scenario, from_flat
 from pages.shared import controls, knobs
@@ -132,29 +131,6 @@ def remove(place: int) -> None:
 def _lay(scenario: Scenario) -> None:
     """Set every control to a scenario."""
     try:
-        given = as_controls(scenario)
+        controls.lay(scenario)
     except RoofcastError as error:
         st.session_state[_NOTICES] = [*st.session_state.get(_NOTICES, ()), str(error)]
-        return
-    listed = (*knobs.LISTS, *knobs.SWITCHES, *knobs.NUMBERS)
-    controls.apply({key: given[key] if given[key] is not None else _open(key, given) for key in listed})
-    controls.apply({key: given[key] for key in (*knobs.TEXTS, *knobs.IN_ADDRESS)})
-    for key in knobs.LINK_ONLY:
-        if given.get(key) not in (None, False):
-            st.query_params[key] = str(given[key]).lower() if isinstance(given[key], bool) else f"{given[key]}"
-        else:
-            st.query_params.pop(key, None)
-
-
-def _open(key: str, given: dict[str, Any]) -> Any:
-    """What a control shows where the scenario leaves it open."""
-    if key == "profile":
-        return choices.CUSTOM
-    if key == "instance":
-        return choices.NONE
-    if key == "quant":
-        backend = given["backend"] or choices.suiting_backend(given["runtime"], given["device"])
-        return choices.default_quant(given["runtime"], backend, given["model"])
-    if key in knobs.NUMBERS:
-        return knobs.NUMBERS[key].default
-    return choices.AUTO
