@@ -26,6 +26,8 @@ from core.setting import settle
 
 CHUNK = 8192  # scenarios per array pass: arrays of this size stay in the cache
 
+DEFAULT_SIZE = Workload().image_size
+
 _Option = tuple[ModelIR, Columns]  # all of a scenario but its load, as plain columns
 
 
@@ -68,9 +70,9 @@ def _option(scenario: Scenario, strict: bool) -> _Option | str:
         return str(error)
 
 
-@functools.lru_cache(maxsize=8)
-def _any_load(arrival: Arrival) -> Workload:
-    return Workload(arrival=arrival, request_rate_per_s=1.0 if arrival == "open" else None)
+@functools.lru_cache(maxsize=64)
+def _any_load(arrival: Arrival, images: int, image_size: str) -> Workload:
+    return Workload(arrival=arrival, request_rate_per_s=1.0 if arrival == "open" else None, images=images, image_size=image_size)
 
 
 def groups(scenarios: Sequence[Scenario], *, strict: bool = True) -> tuple[list[Group], dict[int, str]]:
@@ -79,7 +81,8 @@ def groups(scenarios: Sequence[Scenario], *, strict: bool = True) -> tuple[list[
     members: dict[tuple[str, Arrival, tuple[Any, ...]], list[tuple[int, _Option]]] = {}
     for position, scenario in enumerate(scenarios):
         arrival = scenario.workload.arrival
-        option = _option(scenario.model_copy(update={"workload": _any_load(arrival)}), strict)
+        images, size = scenario.workload.images, scenario.workload.image_size
+        option = _option(scenario.model_copy(update={"workload": _any_load(arrival, images, size if images else DEFAULT_SIZE)}), strict)
         if isinstance(option, str):
             failed[position] = option
         else:
@@ -95,6 +98,7 @@ def groups(scenarios: Sequence[Scenario], *, strict: bool = True) -> tuple[list[
             loads = [load_amounts(scenarios[position].workload) for position, _ in some]
             for name in loads[0]:
                 setattr(c, name, np.array([load[name] for load in loads]))
+            c.prompt = c.prompt + c.image_tokens
             found.append(Group(some[0][1][0], arrival, np.array([position for position, _ in some]), c))
     return found, failed
 
@@ -107,6 +111,8 @@ def run(group: Group, knobs: Mapping[str, np.ndarray] | None = None) -> tuple[Pl
 
 def _run(group: Group, knobs: Mapping[str, np.ndarray]) -> tuple[Plan, Fit, Served, Columns]:
     c = Columns(**{**vars(group.c), **{name: np.asarray(amounts, dtype=float) for name, amounts in knobs.items()}})
+    if "prompt" in knobs:
+        c.prompt = c.prompt + c.image_tokens
     with np.errstate(all="ignore"):  # unknown figures are NaN
         return *one_pass(group.ir, c, group.arrival), c
 

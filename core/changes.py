@@ -23,6 +23,7 @@ from core.quantity import Quantity, value
 from core.scenario import Scenario
 from core.setting import Setting, settle
 from core.units import show
+from core.vision import tokens_needed
 from core.weights import weight_table
 
 Per = Literal["purchase", "hour"]
@@ -225,8 +226,8 @@ def engine_settings(scenario: Scenario, found: Estimate) -> Iterator[Change]:
         yield Change("engine", "Turn flash attention on", {"flash_attention": True})
     if deploy.cuda_graphs is False and entry.cuda_graphs:
         yield Change("engine", "Let it capture graphs (no eager mode)", {"cuda_graphs": True})
-    if deploy.max_context is not None and deploy.max_context > load.context:
-        yield Change("engine", f"Start with a context of {load.context:,} tokens, what this load needs", {"max_context": load.context})
+    if deploy.max_context is not None and deploy.max_context > (needed := tokens_needed(scenario, found.ir)):
+        yield Change("engine", f"Start with a context of {needed:,} tokens, what this load needs", {"max_context": needed})
     users = load.concurrency
     seats = found.resolved["max_sequences"]
     if load.arrival == "closed" and users > seats:

@@ -37,6 +37,7 @@ from core.quantity import Quantity, leaf, total
 from core.scenario import Workload
 from core.setting import Setting
 from core.unlike import spread_over
+from core.vision import vision_columns
 from core.weights import weight_parts, weight_table
 
 
@@ -115,7 +116,7 @@ def columns(setting: Setting) -> Columns:
     joined = cable(setting, facts, device, system.host_link)
     c = Columns(
         # load
-        prompt=said(load, "prompt_tokens", "prompt", asked["prompt"], "tok"),
+        **vision_columns(setting, said(load, "prompt_tokens", "prompt", asked["prompt"], "tok")),
         output=said(load, "output_tokens", "output", asked["output"], "tok"),
         depth=said(load, "context_depth", "tokens cached before", asked["depth"], "tok"),
         cached=said(load, "prefix_cached_tokens", "prefix-cached tokens", asked["cached"], "tok"),

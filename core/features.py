@@ -31,6 +31,7 @@ _PAIRS = {
     "attention projections": ("compute", "weights"),
     "feed-forward": ("compute", "weights"),
     "output head": ("compute", "weights"),
+    "vision tower": ("compute", "weights"),
     "experts": ("experts_compute", "experts"),
     "attention": ("decode_attention", "kv"),
     "recurrent mixer": ("recurrent", "recurrent_memory"),

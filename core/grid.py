@@ -17,6 +17,7 @@ from core.cli_options import OPTIONS
 from core.errors import RoofcastError, ScenarioError
 from core.scenario import PARTS, Scenario
 from core.sweep import ALWAYS, METRICS, MONEY, point
+from core.vision import tokens_needed
 
 Kind = Literal["whole", "number", "choice"]
 MOST = 400  # estimates of one sweep
@@ -52,15 +53,21 @@ def _powers(low: float, high: float) -> list[int]:
     return [1 << n for n in range(32) if low <= 1 << n <= high]
 
 
+def _room(asked: Scenario) -> int:
+    """Tokens of the model's context that images leave."""
+    model = models.ir(asked.model)
+    return model.max_context - (tokens_needed(asked, model) - asked.workload.context)
+
+
 def _prompts(asked: Scenario) -> list[int]:
     load = asked.workload
-    room = models.ir(asked.model).max_context - load.output_tokens - load.context_depth
+    room = _room(asked) - load.output_tokens - load.context_depth
     return _powers(128, room) or [max(int(room), 1)]
 
 
 def _depths(asked: Scenario) -> list[int]:
     load = asked.workload
-    room = models.ir(asked.model).max_context - load.output_tokens - load.prompt_tokens
+    room = _room(asked) - load.output_tokens - load.prompt_tokens
     return [0, *_powers(512, max(room, 512))]
 
 
@@ -215,7 +222,7 @@ def with_value(asked: Scenario, knob: str, amount: Any) -> Scenario:
         changes["prefix_cached_tokens"] = min(load.prefix_cached_tokens, amount)
     fixed = asked.deployment.max_context
     if fixed is not None and knob in ("prompt_tokens", "output_tokens", "context_depth"):
-        needed = load.context - getattr(load, knob) + amount
+        needed = tokens_needed(asked, models.ir(asked.model)) - getattr(load, knob) + amount
         changes["max_context"] = max(fixed, needed)
     return asked.with_(**changes)
 

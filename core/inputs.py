@@ -43,8 +43,9 @@ INPUTS = (
     Input("offload", "Kept in host memory", ("gpu_layers", "experts_on_cpu"), "offload"),
     Input("engine", "Engine settings", (
         "flash_attention", "max_context", "max_sequences", "memory_fraction", "token_budget", "micro_batch", "cuda_graphs",
-        "threads", "numa", "held_steps"), "options"),
-    Input("length", "Prompt and answer", ("prompt_tokens", "output_tokens", "context_depth", "prefix_cached_tokens"), "length"),
+        "threads", "numa", "vision", "held_steps"), "options"),
+    Input("length", "Prompt and answer", (
+        "prompt_tokens", "output_tokens", "context_depth", "prefix_cached_tokens", "images", "image_size"), "length"),
     Input("users", "Users", ("concurrency", "request_rate_per_s", "arrival", "equal_lengths"), "users"),
     Input("costs", "Prices", ("usd_per_h", "purchase_usd", "life_years", "use", "electricity_usd_per_kwh")),
 )  # fmt: skip
@@ -168,7 +169,8 @@ def _length(asked: Scenario) -> str:
     load = asked.workload
     before = f", {load.context_depth:,} cached before" if load.context_depth else ""
     kept = f", {load.prefix_cached_tokens:,} of it kept" if load.prefix_cached_tokens else ""
-    return f"{load.prompt_tokens:,} tokens in{kept}, {load.output_tokens:,} out{before}"
+    images = f" and {load.images} image{'s' if load.images > 1 else ''} of {load.image_size.replace('x', ' × ')}" if load.images else ""
+    return f"{load.prompt_tokens:,} tokens in{kept}{images}, {load.output_tokens:,} out{before}"
 
 
 def _users(asked: Scenario) -> str:

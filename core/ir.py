@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-Group = Literal["embedding", "attention", "mlp", "router", "experts", "shared_experts", "norm", "head", "mtp"]
+if TYPE_CHECKING:
+    from core.ir_tower import Tower
+
+Group = Literal["embedding", "attention", "mlp", "router", "experts", "shared_experts", "norm", "head", "mtp", "vision"]
 # How tensor parallelism cuts a tensor: by query heads, by KV heads (at least one head a rank), by the MLP's inner width,
 # by vocabulary rows, by expert, or not at all.
 Shard = Literal["heads", "kv_heads", "columns", "vocab", "experts", "replicated"]
@@ -111,10 +114,11 @@ class ModelIR:
     # the quantisation that this is. Empty where no header was read.
     stored: tuple[tuple[str, int], ...] = ()
     stored_as: str | None = None
+    tower: Tower | None = None  # of vision, in front of the language model; its tensors are its own
 
     @property
     def parameters(self) -> int:
-        """Parameters without the MTP module; tied embeddings count once."""
+        """Parameters of the language model without the MTP module; tied embeddings count once."""
         return sum(t.elements for t in self.tensors if t.group != "mtp")
 
     @property

@@ -12,6 +12,7 @@ from core.ir import Attention, Block, Mlp, ModelIR
 from core.ir_fields import Fields
 from core.ir_layers import Shape, attentions, indexes, mlps, prediction_layer
 from core.ir_mixers import write_compressed, write_mixer, write_streams
+from core.ir_tower import LeftOut, Tower, read_tower
 from core.ir_write import Writer
 
 
@@ -35,6 +36,7 @@ def built(fields: Fields) -> ModelIR:
     tensors.head()
     tensors.mtp(*prediction_layer(attention_of, mlp_of))
     native_dtype, native_quant = fields.dtype(), fields.native_quant()
+    tower = _tower(fields, shape.hidden)
     fields.check_changes()
     return ModelIR(
         id=fields.id,
@@ -49,7 +51,19 @@ def built(fields: Fields) -> ModelIR:
         native_dtype=native_dtype,
         native_quant=native_quant,
         assumed=fields.assumed,
+        tower=tower,
     )
+
+
+def _tower(fields: Fields, hidden: int) -> Tower | None:
+    """The vision tower; what is left out of other senses is named."""
+    if isinstance(fields.outer.get("audio_config"), Mapping):
+        fields.assumed["audio_config"] = "the tower for sound is left out"
+    try:
+        return read_tower(fields.outer, hidden)
+    except LeftOut as why:
+        fields.assumed["vision_config"] = f"the vision tower is left out: {why}"
+        return None
 
 
 def _blocks(attention_of: list[Attention], mlp_of: list[Mlp]) -> tuple[tuple[Block, ...], list[str]]:

@@ -33,7 +33,7 @@ from core.formulas.ops import mean_context, state_bytes
 from core.machine import Columns
 from core.plan import NO_WINDOW, Plan
 from core.quantity import Quantity, leaf, total, value
-from core.slices import Slice, offload, slices
+from core.slices import Slice, offload, slices, when
 
 
 def pick(flag: Any, yes: Any, no: Any) -> Any:
@@ -214,7 +214,10 @@ def fit(plan: Plan, c: Columns) -> Fit:
     table = pick(c.host_embedding, nothing, nothing if away_table else plan.embedding_bytes)
     # Of several unlike devices only the last turns hidden states into logits.
     buffered = [buffers(pick(card.last, c.vocab, _like(0.0, c.vocab, "no logits here"))) for card in c.cards] or [buffers(c.vocab)]
-    overheads = [value(one) + value(c.context_memory) + value(c.non_torch) + value(c.graph_memory) for one in buffered]
+    tower = plan.tower_bytes  # lies where the first layers do, and all of it stays there
+    towers = [when(card.first, tower) for card in c.cards] or [tower]
+    overheads = [value(one) + value(c.context_memory) + value(c.non_torch) + value(c.graph_memory) + value(held)
+                 for one, held in zip(buffered, towers, strict=True)]  # fmt: skip
     gpu_layers, on_cpu = offload(plan, c, laid_out, overheads, table) if c.cards else _offload(plan, c, laid_out, overheads[0])
     layers = value(c.layers)
     moe_layers = sum(b.count for b in plan.blocks if b.block.mlp.kind == "moe")
@@ -249,14 +252,15 @@ def fit(plan: Plan, c: Columns) -> Fit:
         """A device before any sequence: what lies there, and the room that is left for cache."""
         weights = on.weights(device_layers, dense_here, experts_here, head, table, "weights")
         fixed = tuple(
-            Part(name, amount, when)  # type: ignore[arg-type]
-            for name, amount, when in (
-                ("device context", c.context_memory, "now"),
-                ("libraries and communication", c.non_torch, "now"),
-                ("captured graphs", c.graph_memory, "now"),
-                ("compute buffers", activations, "peak"),
+            Part(name, amount, held)  # type: ignore[arg-type]
+            for name, amount, held, anywhere in (
+                ("vision tower", when(on.first, tower), "now", tower),  # of unlike cards all have the line, whichever holds it
+                ("device context", c.context_memory, "now", c.context_memory),
+                ("libraries and communication", c.non_torch, "now", c.non_torch),
+                ("captured graphs", c.graph_memory, "now", c.graph_memory),
+                ("compute buffers", activations, "peak", activations),
             )
-            if np.any(np.asarray(value(amount)) > 0)
+            if np.any(np.asarray(value(anywhere)) > 0)
         )
         base = total([weights, *(p.amount for p in fixed if p.when == "now")], "weights and fixed parts")
         engine_limit = fraction_of(whole=on.limit, fraction=c.fraction, named="what the engine takes of the card")

@@ -62,6 +62,7 @@ from core.machine import Bus, Columns
 from core.memory import Fit, pick, solved
 from core.plan import BlockShare, Plan
 from core.quantity import Quantity, leaf, total, value
+from core.vision import tower_op
 
 OFFLOADED = " (host)"  # ends the name of an operation on weights or cache in host memory
 
@@ -378,7 +379,13 @@ class Times:
         """From hidden states to logits."""
         self.linear("output head", None, self.plan.head_elements, self.plan.head_bytes, tokens=self.sampled())
 
+    def images(self) -> None:
+        """What the vision tower does in this step, where prompts bring images."""
+        if (op := tower_op(self)) is not None:
+            self.ops.append(op)
+
     def step(self, name: str) -> Step:
+        self.images()
         self.layers()
         self.head()
         self.overheads()
@@ -399,14 +406,12 @@ def bus_of(c: Columns, ranks: Any) -> dict[str, Any]:
     n = value(ranks)
     names = Bus.__slots__
     if isinstance(n, np.ndarray):
-        exponent = np.clip(np.ceil(np.log2(np.maximum(n, 2))).astype(int), 1, 12)
-        columns = {name: np.zeros(n.shape) for name in names}
-        for e in np.unique(exponent):
-            mask = exponent == e
-            for name in names:
-                known = getattr(c.buses[2 ** int(e)], name)
-                columns[name][mask] = known[mask] if isinstance(known, np.ndarray) else known
-        found = columns
+        exponent = np.clip(np.ceil(np.log2(np.maximum(n, 2))), 1, 12)
+        least, most = int(exponent.min()), int(exponent.max())
+        found = {name: getattr(c.buses[2**least], name) for name in names}
+        for e in range(least + 1, most + 1):
+            so_many = exponent >= e
+            found = {name: np.where(so_many, getattr(c.buses[2**e], name), known) for name, known in found.items()}
     else:
         size = 2
         while size < n and size < 4096:

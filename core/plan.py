@@ -158,6 +158,8 @@ class Plan:
     tied: bool
     expert_ranks: Any
     layer_bytes: Any  # of one rank, all layers, without head and embedding
+    tower_ranks: Any = 1.0  # that cut the vision tower among them
+    tower_bytes: Any = 0.0  # of the tower on one rank; 0 where none is loaded
 
 
 def make_plan(ir: ModelIR, c: Columns) -> Plan:
@@ -277,6 +279,10 @@ def make_plan(ir: ModelIR, c: Columns) -> Plan:
 
     tied = ir.tied_embeddings or all(t.group != "head" for t in ir.tensors)
     layer_parts = [part for b in blocks for part in (b.attention_bytes, b.mlp_bytes, b.expert_bytes, b.norm_bytes) if not _is_zero(part)]
+    towers = np.asarray(c.tower_sharded) > 0
+    tower_ranks: Any = (
+        c.tp if np.all(towers) else np.where(towers, value(c.tp), 1.0) if np.any(towers) else config("ranks of the tower", 1.0)
+    )
     return Plan(
         blocks=blocks,
         head_elements=pick("embedding" if tied else "head", 1),
@@ -285,6 +291,8 @@ def make_plan(ir: ModelIR, c: Columns) -> Plan:
         tied=tied,
         expert_ranks=ranks,
         layer_bytes=total(layer_parts, "weights of the layers, one rank"),
+        tower_ranks=tower_ranks,
+        tower_bytes=0.0 if _is_zero(c.tower) else bytes_share(whole=c.tower, parts=tower_ranks, named="vision tower of a rank"),
     )
 
 

@@ -92,6 +92,7 @@ class Deployment(_Part):
     cuda_graphs: bool | None = None
     mla_cache: MlaCache | None = None  # what an MLA layer keeps of a token; None: as the runtime does
     threads: int | None = Field(None, ge=1, le=4096)
+    vision: bool | None = None  # whether the engine holds the model's vision tower; None: as the runtime does
     held_steps: float | None = Field(None, ge=0, le=10_000)  # decode steps for which a new request is held back, on average
 
     @field_validator("tensor_split", mode="before")
@@ -115,6 +116,8 @@ class Workload(_Part):
     concurrency: int = Field(1, ge=1, le=1_000_000)
     request_rate_per_s: float | None = Field(None, gt=0, le=1_000_000)
     arrival: Arrival = "closed"
+    images: int = Field(0, ge=0, le=1_000)  # in each prompt, beside its prompt_tokens
+    image_size: str = Field("1024x1024", pattern=r"^[1-9]\d{0,4}x[1-9]\d{0,4}$")  # pixels, width x height
     equal_lengths: bool = False  # every answer has output_tokens exactly, as in benchmarks that fix them; else that is their mean
 
     @model_validator(mode="after")
@@ -126,8 +129,14 @@ class Workload(_Part):
         return self
 
     @property
+    def pixels(self) -> tuple[int, int]:
+        """Width and height of an image."""
+        width, height = self.image_size.split("x")
+        return int(width), int(height)
+
+    @property
     def context(self) -> int:
-        """Tokens in a sequence's cache when it ends."""
+        """Tokens in a sequence's cache when it ends, without those of images."""
         return self.context_depth + self.prompt_tokens + self.output_tokens
 
 

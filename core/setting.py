@@ -13,6 +13,7 @@ from core.catalog.runtimes import Runtime
 from core.errors import ScenarioError
 from core.ir import ModelIR
 from core.scenario import Scenario
+from core.vision import tower_loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Setting:
     notes: tuple[str, ...] = ()
     ran: bool = False  # a run that took place: it held its users, whatever the catalog thinks
     others: tuple[Further, ...] = ()
+    vision: bool = False  # the engine holds the model's vision tower
 
     @property
     def on_cpu(self) -> bool:
@@ -99,7 +101,8 @@ def settle(scenario: Scenario, *, strict: bool = True) -> Setting:
     if cpu_name is None and scenario.system.profile:
         cpu_name = hardware.system(scenario.system.profile).cpu
     cpu = hardware.device(cpu_name) if cpu_name else None
-    return Setting(scenario, ir, device, cpu, runtime, engine, backend, quant, kv, tuple(notes), not strict, others)
+    vision = tower_loaded(scenario, ir, runtime, strict=strict)
+    return Setting(scenario, ir, device, cpu, runtime, engine, backend, quant, kv, tuple(notes), not strict, others, vision)
 
 
 def _one_card(scenario: Scenario, notes: list[str]) -> Scenario:

@@ -51,6 +51,7 @@ def _over_cards(plan: Plan, c: Columns, fit: Fit, work: Work, name: str) -> Step
         ops += mine + head
         slowest.append(_stage_time(mine, head, dense, mixtures, on))
     rest = Times(plan, c, fit, work)
+    rest.images()
     rest.fixed(costs)
     rest.between_stages()
     rest.to_host()

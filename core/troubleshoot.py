@@ -25,6 +25,7 @@ from core.scenario import Scenario
 from core.sweep import answer
 from core.units import show
 from core.upgrades import upgrades
+from core.vision import tokens_needed
 from core.waterfall_words import factor
 
 Symptom = Literal["memory", "ttft", "decode", "throughput", "uneven"]
@@ -185,8 +186,8 @@ def _memory_changes(scenario: Scenario, found: Estimate) -> Iterator[Change]:
     deploy, load = scenario.deployment, scenario.workload
     entry = runtimes.runtime(scenario.runtime)
     yield from changes.caches(scenario)
-    if deploy.max_context is not None and deploy.max_context > load.context:
-        yield Change("engine", f"Start with a context of {load.context:,} tokens, what this load needs", {"max_context": load.context})
+    if deploy.max_context is not None and deploy.max_context > (needed := tokens_needed(scenario, found.ir)):
+        yield Change("engine", f"Start with a context of {needed:,} tokens, what this load needs", {"max_context": needed})
     context = int(found.resolved["max_context"])
     for part in (2, 4):
         if context // part > load.output_tokens:

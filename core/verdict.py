@@ -73,8 +73,8 @@ def warn(setting: Setting, c: Columns, found: Fit, device: Any, served: Served) 
     if users > max(cap, 1) and setting.scenario.workload.arrival in ("closed", "open"):
         text = f"{int(users)} users ask, {int(max(cap, 1))} are served at once; the others wait for a place."
         warned.append(Reason("users_wait", text))
-    if setting.scenario.workload.context > setting.ir.max_context:
-        asked, made_for = setting.scenario.workload.context, setting.ir.max_context
+    asked, made_for = setting.scenario.workload.context + int(value(c.image_tokens)), setting.ir.max_context
+    if asked > made_for:
         text = f"The context of {asked:,} tokens is beyond the {made_for:,} the model was made for."
         warned.append(Reason("beyond_model_context", text))
     if served.load is not None and np.ndim(value(served.load)) == 0 and float(value(served.load)) >= 1:

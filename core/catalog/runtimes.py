@@ -143,6 +143,11 @@ class Runtime(CatalogRecord):
     mla_expands: bool = False  # a prompt's MLA attention expands keys and values of the whole context
     embeddings_on_host: bool = False  # the input embedding stays in host memory; tied ones are held twice
     shards_vocabulary: bool = False  # tensor parallel splits embedding and head
+    vision: Literal["default", "flag", "no"] = "no"  # whether it loads a model's vision tower: unasked, when told to, or never
+    vision_flag: str | None = None  # that loads it, or leaves it out
+    vision_shards: bool = False  # tensor parallel cuts the tower
+    vision_source: str | None = None
+    vision_note: str | None = None
     sources: list[str]  # of what above is no number
     facts: dict[str, Fact]
     versions: tuple[Version, ...] = ()

@@ -1,0 +1,77 @@
+"""Vision towers: language model and tower against published totals, and what unknown kinds become."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from core.catalog.models import ir, models
+from core.ir_build import build_ir
+from core.ir_tower import LeftOut, read_tower
+
+# The total counts what else: scales beside FP8 weights, or towers for sound and the unused key and value weights of a shared cache.
+BESIDE = {"mistralai/Devstral-Small-2-24B-Instruct-2512": 560}
+SOUND = ("google/gemma-4-E2B-it", "google/gemma-4-E4B-it", "google/gemma-4-12B-it")
+
+
+def counted_with_vision() -> list[str]:
+    return [e.id for e in models().values() if e.published_parameters and "vision" in (e.published_covers or "") and e.id not in SOUND]
+
+
+def test_language_model_and_tower_are_the_published_total_to_the_last_element() -> None:
+    ids = counted_with_vision()
+    assert len(ids) >= 33
+    for model_id in ids:
+        built, total = ir(model_id), models()[model_id].published_parameters or 0
+        assert built.tower is not None, model_id
+        # Qwen3.5's totals hold the prediction module too.
+        assert total - built.parameters - built.tower.parameters - BESIDE.get(model_id, 0) in (0, built.mtp_parameters), model_id
+
+
+def test_towers_whose_total_holds_more_leave_room_for_it() -> None:
+    for model_id in SOUND[:2]:
+        built, total = ir(model_id), models()[model_id].published_parameters or 0
+        assert built.tower is not None and 0 < built.tower.parameters < total - built.parameters
+
+
+def test_a_text_model_has_no_tower() -> None:
+    assert ir("meta-llama/Llama-3.1-8B-Instruct").tower is None
+    assert ir("google/gemma-3-1b-it").tower is None
+    assert read_tower({"model_type": "llama", "vision_config": {}}, 4096) is None
+
+
+VIT: dict[str, Any] = {
+    "model_type": "newest_vit", "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096,
+    "patch_size": 14, "spatial_merge_size": 2,
+}  # fmt: skip
+
+
+def test_an_unknown_kind_is_laid_out_by_its_fields_and_says_so() -> None:
+    tower = read_tower({"model_type": "newest", "vision_config": VIT}, 2048)
+    assert tower is not None and tower.assumed is not None and "newest_vit" in tower.assumed["model_type"]
+    layer = 4 * 1024 * 1024 + 4 * 1024 + 2 * 1024 * 4096 + 4096 + 1024 + 4 * 1024
+    assert tower.parameters == 24 * layer + 3 * 14 * 14 * 1024 + 1024 + 4 * 1024 * 2048 + 2048
+
+
+@pytest.mark.parametrize("field", ["hidden_size", "num_hidden_layers", "patch_size"])
+def test_a_kind_without_the_needed_fields_is_left_out(field: str) -> None:
+    vision = {key: item for key, item in VIT.items() if key != field}
+    with pytest.raises(LeftOut, match=field):
+        read_tower({"model_type": "newest", "vision_config": vision}, 2048)
+
+
+def test_what_is_left_out_is_named_and_the_language_model_stays() -> None:
+    config = {
+        **models()["meta-llama/Llama-3.1-8B-Instruct"].config,
+        "vision_config": {"model_type": "timm_wrapper", "architecture": "mobilenetv5_300m_enc"},
+        "audio_config": {"hidden_size": 1536},
+    }
+    built = build_ir(config, "some/model")
+    assert built.tower is None and "left out" in built.assumed["vision_config"] and "sound" in built.assumed["audio_config"]
+    assert built.parameters == ir("meta-llama/Llama-3.1-8B-Instruct").parameters
+
+
+def test_a_nonsense_size_is_left_out() -> None:
+    with pytest.raises(LeftOut, match="patch_size"):
+        read_tower({"model_type": "qwen3_vl", "vision_config": {**VIT, "model_type": "qwen3_vl", "patch_size": -3}}, 2048)
