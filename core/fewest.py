@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from core.cards import Cards
 from core.catalog import hardware, runtimes
 from core.errors import RoofcastError
 from core.placement import Placement, placement
@@ -14,9 +16,10 @@ from core.scenario import Scenario
 from core.setting import settle
 from core.units import show
 from core.weights import weight_table
-from core.words import device_name, model_name
+from core.words import device_name, machine_name, model_name
 
 _TIMES = (*range(1, 17), 18, 20, 24, 28, 32, 36, 40, 48, 56, 64, 72)
+_MOST_TRIED = 60  # choices among cards of several kinds
 _AT_HOME = 16  # cards that one looks for without a data centre
 
 
@@ -50,7 +53,7 @@ def minimum_devices(scenario: Scenario) -> Fewest:
     device = hardware.device(scenario.system.device)
     deploy = scenario.deployment
     if scenario.system.others:
-        return Fewest(None, None, (), "Cards of several kinds are not searched: take one out, or add one, and see.")
+        return _of_cards(scenario)
     if device.kind == "cpu" or device.unified:
         return Fewest(None, None, (), f"{device.name} is not joined with others here: its memory is what there is.")
     base = (deploy.tp or 1) * (deploy.pp or 1) * _replicas(scenario) * (deploy.cp or 1)
@@ -77,6 +80,52 @@ def minimum_devices(scenario: Scenario) -> Fewest:
     text = f"{model_name(setting.ir.id)} does not fit up to {most} {device_name(device.name)}"
     last = next((t for t in reversed(tried) if t.why), None)
     return Fewest(None, None, tuple(tried), f"{text}{': ' + _lower(last.why) if last else '.'}")
+
+
+def _of_cards(scenario: Scenario) -> Fewest:
+    """The fewest of these cards that hold it all, one kind or several: of each kind none up to all that are there."""
+    system = scenario.system
+    first = Cards(device=system.device, count=system.count, host_link=system.host_link, memory_gib=system.device_memory_gib)
+    kinds = (first, *system.others)
+    choices = sorted(itertools.product(*(range(cards.count, -1, -1) for cards in kinds)), key=sum)
+    layers = settle(scenario).ir.layers
+    tried: list[Tried] = []
+    for counts in (counts for counts in choices if sum(counts) > 0):
+        if len(tried) >= _MOST_TRIED:
+            break
+        taken = tuple(cards.model_copy(update={"count": count}) for cards, count in zip(kinds, counts, strict=True) if count)
+        asked = _with_cards(scenario, taken, own=counts[0] > 0)
+        name = machine_name(asked)
+        try:
+            found = placement(asked.with_(gpu_layers=layers, experts_on_cpu=None))
+        except RoofcastError as error:
+            tried.append(Tried(sum(counts), name, False, str(error)))
+            continue
+        tried.append(Tried(sum(counts), name, found.fits, "" if found.fits else _why(found)))
+        if found.fits:
+            all_of_them = sum(counts) == system.devices
+            text = "It takes all of these cards." if all_of_them else f"{_capital(name)} {'is' if sum(counts) == 1 else 'are'} enough."
+            return Fewest(sum(counts), None if all_of_them else found, tuple(tried), text)
+    why = next((t.why for t in reversed(tried) if t.why), "")
+    return Fewest(None, None, tuple(tried), f"These cards do not hold it all{': ' + _lower(why) if why else '.'}")
+
+
+def _with_cards(scenario: Scenario, taken: tuple[Cards, ...], *, own: bool) -> Scenario:
+    """The same question on these cards alone; `own`: the first are of the scenario's first kind, with what was said of it."""
+    first, *others = taken
+    knobs: dict[str, object] = {
+        "device": first.device, "count": first.count, "host_link": first.host_link, "others": tuple(others),
+        "device_memory_gib": first.memory_gib, "profile": None, "instance": None, "tensor_split": (), "main_gpu": None,
+    }  # fmt: skip
+    if scenario.deployment.split == "none":
+        knobs["split"] = None
+    if not own:
+        knobs |= {"measured_bandwidth_gb_s": None, "device_bandwidth_gb_s": None, "device_power_w": None}
+    return scenario.with_(**knobs, tp=None, mlp_tp=None, pp=None, dp=None, ep=None)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _replicas(scenario: Scenario) -> int:

@@ -12,14 +12,14 @@ from core.words import device_name, machine_name, model_name
 
 # What a bar tells apart; the table has every part.
 BARS = {
-    "attention": "attention",
+    "attention": "attention and norms",
+    "norms": "attention and norms",
     "feed-forward": "feed-forward",
-    "shared experts": "feed-forward",
-    "router": "feed-forward",
-    "norms": "attention",
-    "experts": "experts",
-    "embedding table": "table and head",
-    "output head": "table and head",
+    "experts": "experts and router",
+    "shared experts": "experts and router",
+    "router": "experts and router",
+    "embedding table": "embedding and head",
+    "output head": "embedding and head",
     CACHE: CACHE,
 }
 BUFFERS, SET_ASIDE = "buffers and context", "set aside by the engine"
@@ -81,14 +81,20 @@ def split_words(found: Placement) -> str:
     d = found.degrees
     said = [
         (d["dp"], f"{d['dp']} replicas" if d["ep"] == 1 and d["mlp_tp"] == d["tp"] else f"attention in {d['dp']} replicas"),
-        (d["pp"], f"{d['pp']} stages of whole layers"),
+        (d["pp"], _dealt(found) if found.unlike else f"{d['pp']} stages of whole layers"),
         (d["tp"], f"every layer cut in {d['tp']}" if d["mlp_tp"] == d["tp"] else f"attention cut in {d['tp']}"),
         (d["mlp_tp"] if d["mlp_tp"] != d["tp"] else 1, f"the feed-forward part cut in {d['mlp_tp']}"),
         (d["ep"], f"experts dealt out to {d['ep']} groups"),
         (d["cp"], f"the context cut in {d['cp']}"),
     ]
-    parts = [text for degree, text in said if degree > 1]
-    return f"{'; '.join(parts)}.".capitalize() if parts else "One device holds all."
+    text = "; ".join(text for degree, text in said if degree > 1)
+    return f"{text[0].upper()}{text[1:]}." if text else "One device holds all."
+
+
+def _dealt(found: Placement) -> str:
+    """Which device got how many layers, in their order."""
+    ranks = [rank for rank in found.ranks if rank.replica == rank.tensor == rank.context == 0]
+    return f"whole layers: {', '.join(f'{len(rank.layers)} on {device_name(rank.name)}' for rank in ranks)}"
 
 
 def ranges(numbers: tuple[int, ...]) -> str:
@@ -168,27 +174,36 @@ def _stage(found: Placement, ranks: list[Rank], *, single: bool) -> Stage:
     names = [f"Replica {ranks[0].replica + 1}"] if d["dp"] > 1 and ranks[0].replica == ranks[-1].replica else []
     names += [f"Stage {ranks[0].stage + 1}"] if d["pp"] > 1 and not single else []
     layers = tuple(sorted({layer for rank in ranks for layer in rank.layers}))
-    about = [f"{_plural(len(layers), 'layer')}: {ranges(layers)}" if layers else "no layers"]
+    about = [f"{_plural(len(layers), 'layer')}, {ranges(layers)}" if layers else "no layers"]
     nodes = sorted({rank.node + 1 for rank in ranks})
     if found.nodes > 1:
         about.append(f"node {nodes[0]}" if len(nodes) == 1 else f"nodes {nodes[0]}–{nodes[-1]}")
     wholes = dict.fromkeys(text for rank in ranks for shard in rank.shards for text in _wholes(shard))
     if len(ranks) > 1 and wholes:
-        about.append(f"of {', '.join(wholes)}")
+        about.append(f"each device holds its part of {_listed(list(wholes))}")
     return Stage(" · ".join(names) or "All devices", " · ".join(about), tuple(_cell(found, rank) for rank in ranks))
 
 
 def _cell(found: Placement, rank: Rank) -> Cell:
     d = found.degrees
-    lines = [f"layers {ranges(rank.layers)}"] if d["pp"] > 1 and d["tp"] * d["cp"] == 1 else []
-    lines += [line for shard in _distinct(rank) for line in _shard_lines(shard, of=False)]
-    names = [name for name, span in (("table", rank.embedding), ("head", rank.head)) if span is not None]
+    whole = "" if any(_wholes(shard) for shard in rank.shards) else "whole "
+    lines = [] if whole else [line for shard in _distinct(rank) for line in _shard_lines(shard, of=False)]
+    if whole or (d["pp"] > 1 and d["tp"] * d["cp"] == 1):
+        many = _plural(len(rank.layers), f"{whole}layer")
+        lines = [f"{many}, {ranges(rank.layers)}" if rank.layers else "no layers", *lines]
+    names = [name for name, span in (("embedding table", rank.embedding), ("output head", rank.head)) if span is not None]
     if names:
         span = rank.head or rank.embedding
-        what = "vocabulary" if len(names) == 2 else f"{names[0]} rows"
+        what = "vocabulary rows" if len(names) == 2 else f"{names[0]}, rows"
         lines.append(" and ".join(names) if span is None or d["tp"] == 1 else f"{what} {span.piece}")
+    if rank.parts.get(CACHE):
+        lines.append(f"{show(rank.parts[CACHE], 'B')} of KV cache")
     share = rank.held / rank.limit if rank.limit > 0 else 1.0
     return Cell(_named(found, rank), tuple(dict.fromkeys(lines)), share, f"{show(rank.held, 'B')}, {share:.0%}")
+
+
+def _listed(parts: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
 
 
 def _distinct(rank: Rank) -> list[Shard]:
@@ -213,23 +228,25 @@ def _inner(shard: Shard) -> str:
 def _shard_lines(shard: Shard, *, of: bool = True) -> list[str]:
     """A shard in lines, each with the whole it is a piece of (`of`) or without."""
 
-    def piece(span: Span) -> str:
-        return str(span) if of else span.piece
+    def told(name: str, span: Span, whole: str = "") -> str:
+        if span.high - span.low >= span.whole:
+            return whole or f"all {span.whole:,} {name}"
+        return f"{name} {span if of else span.piece}"
 
     lines = []
     if shard.heads is not None:
-        lines.append(f"heads {piece(shard.heads)}")
+        lines.append(told("heads", shard.heads))
     if shard.kv_heads is not None:
         copies = f", on {shard.kv_heads.copies} ranks" if shard.kv_heads.copies > 1 else ""
-        lines.append(f"KV heads {piece(shard.kv_heads)}{copies}")
+        lines.append(told("KV heads", shard.kv_heads) + copies)
     elif shard.latent:
-        lines.append("KV latent whole")
+        lines.append("the whole KV latent")
     if shard.columns is not None:
-        lines.append(f"{'shared expert' if shard.experts else 'feed-forward'} {piece(shard.columns)}")
+        lines.append(told(_inner(shard), shard.columns, "the whole shared expert" if shard.experts else "the whole feed-forward part"))
     if shard.experts is not None:
-        lines.append(f"experts {piece(shard.experts)}")
+        lines.append(told("experts", shard.experts))
     if shard.expert_columns is not None and shard.expert_columns.high - shard.expert_columns.low < shard.expert_columns.whole:
-        lines.append(f"of each, columns {piece(shard.expert_columns)}")
+        lines.append(told("columns of each expert", shard.expert_columns))
     return lines
 
 
@@ -239,19 +256,15 @@ def _shard_lines(shard: Shard, *, of: bool = True) -> list[str]:
 def table(found: Placement) -> list[Row]:
     """Every rank as a line: where it is, what it holds, and GiB by part."""
     names = list(dict.fromkeys(name for rank in found.ranks for name in rank.parts))
+    d = found.degrees
+    many = {"Node": found.nodes, "Replica": d["dp"], "Stage": d["pp"], "Tensor rank": d["tp"] * d["cp"]}
+    told = [name for name, count in many.items() if count > 1]  # where a device stands, as far as devices differ in it
     rows = []
     for rank in found.ranks:
-        row: Row = {
-            "Device": rank.device,
-            "Node": rank.node + 1,
-            "Replica": rank.replica + 1,
-            "Stage": rank.stage + 1,
-            "Tensor rank": rank.tensor,
-            "Layers": ranges(rank.layers),
-            "Shards": "; ".join(line for shard in _distinct(rank) for line in _shard_lines(shard)),
-            "Held, GiB": rank.held / GIB,
-            "Room, GiB": rank.room / GIB,
-        }
+        places = {"Node": rank.node + 1, "Replica": rank.replica + 1, "Stage": rank.stage + 1, "Tensor rank": rank.tensor}
+        row: Row = {"Device": _named(found, rank), **{name: places[name] for name in told}, "Layers": ranges(rank.layers)}
+        row["Parts"] = "; ".join(line for shard in _distinct(rank) for line in _shard_lines(shard))
+        row |= {"Held, GiB": rank.held / GIB, "Room, GiB": rank.room / GIB}
         rows.append(row | {f"{name}, GiB": rank.parts.get(name, 0.0) / GIB for name in names})
     return rows
 

@@ -67,7 +67,7 @@ def step_table(estimate: Estimate, phase: str, *, one_layer: bool = False) -> Ta
     seconds, names = float(value(step.time)), kind_names(estimate.ir)
     sections = []
     for block in [*estimate.ir.blocks, None]:
-        if ops := [_named(op, block) for op in step.ops if op.block == (block.name if block else None)]:
+        if ops := [named(op, block) for op in step.ops if op.block == (block.name if block else None)]:
             name = OUTSIDE if block is None else names[block.name]
             layers = len(block.layers) if block else 0
             shown = [_of_one(op, layers) for op in ops] if one_layer and layers > 1 else ops
@@ -82,7 +82,7 @@ def step_table(estimate: Estimate, phase: str, *, one_layer: bool = False) -> Ta
     return Table(step.name, tuple(sections), learned, whole)
 
 
-def _named(op: Op, block: Block | None) -> Op:
+def named(op: Op, block: Block | None) -> Op:
     """The operation by what it is in such a layer: a mixture's feed-forward part is its router and the experts that all tokens share."""
     if block is None or block.mlp.kind != "moe" or not op.name.startswith(_FEED_FORWARD):
         return op

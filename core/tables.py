@@ -8,7 +8,9 @@ from typing import Any
 from core.answer import BOUNDS, Estimate, Memory, Phase
 from core.catalog.files import source
 from core.formulas.activations import sequences_that_fit
+from core.ir import ModelIR
 from core.quantity import Quantity, leaf, value
+from core.step_table import named
 from core.units import GIB, TFLOP, show
 from core.words import device_name
 
@@ -218,7 +220,7 @@ def assumption_rows(estimate: Estimate) -> list[Row]:
     return sorted(rows, key=lambda row: (row["Kind"] != "guess", row["Kind"] == "you", row["What"]))
 
 
-def op_rows(phase: Phase) -> list[Row]:
+def op_rows(phase: Phase, ir: ModelIR) -> list[Row]:
     """One step's operations: time, work and what limits each. A factor learned for the whole step is spread over all of them."""
     computed = phase.step.computed
     slower = number(phase.step.time) / computed if computed > 0 else math.nan
@@ -233,5 +235,5 @@ def op_rows(phase: Phase) -> list[Row]:
             "Sent (MiB)": number(op.sent) / 2.0**20,
             "Limited by": BOUNDS.get(op.bound, op.bound),
         }
-        for op in phase.step.ops
+        for op in (named(op, ir.block(op.block) if op.block else None) for op in phase.step.ops)
     ]

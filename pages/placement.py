@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.errors import RoofcastError
 from core.placement import placement
-from pages.shared import controls, knobs, placement_parts, what_if_add
+from pages.shared import bundle_parts, controls, knobs, placement_parts, what_if_add
 from pages.shared.address import show_notices
 from pages.shared.words import SMALL_SCREEN, escape
 
@@ -29,3 +29,4 @@ with head:
     placement_parts.answer(found)
 placement_parts.draw(found)
 what_if_add.link(scenario, label="Compare with another build")
+bundle_parts.save(scenario)

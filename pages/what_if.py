@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.compare import compare
 from core.errors import RoofcastError
-from pages.shared import controls, what_if_api, what_if_builds, what_if_state, what_if_sweep, what_if_table, what_if_why
+from pages.shared import bundle_parts, controls, what_if_api, what_if_builds, what_if_state, what_if_sweep, what_if_table, what_if_why
 from pages.shared.words import SMALL_SCREEN, escape
 
 head = st.container(key="answer", gap="small")
@@ -35,3 +35,4 @@ for tab, part in zip(st.tabs(list(parts), key="what_if_view", bind="query-params
     if tab.open:
         with tab:
             part()
+bundle_parts.save(scenario, label=f"Save build {what_if_state.letter()} as a bundle")

@@ -80,3 +80,24 @@ def test_the_answer_agrees_and_one_fewer_does_not_fit(model: str, device: str, r
         assert not placement(one_less).fits
     weights = sum(rank.weights for rank in fewest.found.ranks) - sum(fewest.found.copies.values())
     assert (fewest.count or 0) >= math.floor(weights / fewest.found.memory)
+
+
+@pytest.mark.parametrize(("others", "enough"), [
+    ("2x Tesla P40", "One RTX 4090 is enough."),  # 18.4 GiB in Q4_K_M
+    ("2x GeForce RTX 3060", "One RTX 4090 is enough."),
+])  # fmt: skip
+def test_of_cards_of_several_kinds_the_fewest_that_hold_it(others: str, enough: str) -> None:
+    found = minimum_devices(from_flat({"model": "Qwen/Qwen3-32B", "device": "GeForce RTX 4090", "others": others, "quant": "Q4_K_M"}))
+    assert found.sentence == enough and found.count == 1
+
+
+def test_of_cards_of_several_kinds_a_larger_model_takes_more_and_says_what_was_tried() -> None:
+    """32 GiB in Q8_0: more than one card of 24 GB, less than two."""
+    asked = from_flat({"model": "Qwen/Qwen3-32B", "device": "GeForce RTX 4090", "others": "2x Tesla P40", "quant": "Q8_0"})
+    found = minimum_devices(asked)
+    assert found.count == 2 and found.found is not None and found.found.fits and "are enough" in found.sentence
+    assert [tried.count for tried in found.tried] == sorted(tried.count for tried in found.tried) and not found.tried[0].fits
+    two = found.found.scenario.system
+    assert two.devices == 2 and two.count + sum(cards.count for cards in two.others) == 2
+    huge = minimum_devices(asked.with_(model="Qwen/Qwen3-235B-A22B"))
+    assert huge.count is None and "do not hold it all" in huge.sentence

@@ -47,7 +47,7 @@ def test_degrees_are_chosen_on_the_page() -> None:
     page.number_input("pp").set_value(2).run()
     page.number_input("tp").set_value(4).run()
     assert not page.exception
-    assert "heads 0–15<" in grid(page) and "Stage 2" in grid(page) and "40 layers: 40–79" in grid(page)
+    assert "heads 0–15<" in grid(page) and "Stage 2" in grid(page) and "40 layers, 40–79" in grid(page)
 
 
 def test_attention_and_feed_forward_apart() -> None:
@@ -56,7 +56,7 @@ def test_attention_and_feed_forward_apart() -> None:
     )
     assert page.number_input("mlp_tp").value == 8
     assert "the feed-forward part cut in 8" in words(page) and "the replicas gather their tokens" in words(page)
-    assert "heads 0–15<" in grid(page) and "feed-forward 0–3,583<" in grid(page)
+    assert "heads 0–15<" in grid(page) and "feed-forward columns 0–3,583<" in grid(page)
     page.number_input("again-mlp_tp").set_value(6).run()
     assert title(page) == "This cannot be laid out" and "attention's 4 times a divisor" in notices(page)
     page.number_input("mlp_tp").set_value(4).run()
@@ -70,9 +70,9 @@ def test_attention_and_feed_forward_apart() -> None:
     ("query", "said"),
     [
         ({"model": "DeepSeek-R1", **EIGHT, "device": "h200-sxm-141gb", "tp": "1", "dp": "8", "ep": "8"}, "experts 224–255<"),
-        ({"model": "DeepSeek-R1", **EIGHT, "count": "16", "runtime": "vLLM"}, "KV latent whole"),
-        ({"model": "Llama-3.3-70B-Instruct", "device": "GeForce RTX 3090", "ram_gb": "64"}, "44 layers: 36–79"),
-        ({"model": "Llama-3.3-70B-Instruct", "device": "GeForce RTX 3090", "count": "2"}, "layers 41–79"),
+        ({"model": "DeepSeek-R1", **EIGHT, "count": "16", "runtime": "vLLM"}, "the whole KV latent"),
+        ({"model": "Llama-3.3-70B-Instruct", "device": "GeForce RTX 3090", "ram_gb": "64"}, "44 whole layers, 36–79"),
+        ({"model": "Llama-3.3-70B-Instruct", "device": "GeForce RTX 3090", "count": "2"}, "39 whole layers, 41–79"),
         ({"model": "Llama-3.1-8B-Instruct", **EIGHT, "count": "128", "runtime": "vLLM", "tp": "1", "dp": "128"}, "GPU 0"),
         ({"device": "Apple M3 Max (40-core GPU)"}, "GPU 0"),
         ({"device": "Ryzen 9 7950X"}, "CPU 0"),

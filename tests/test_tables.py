@@ -63,5 +63,5 @@ def test_assumptions_have_a_source(found: Estimate) -> None:
 
 
 def test_operations_sum_to_the_step(found: Estimate) -> None:
-    shares = [row["Share (%)"] for row in tables.op_rows(found.decode)]
+    shares = [row["Share (%)"] for row in tables.op_rows(found.decode, found.ir)]
     assert math.fsum(shares) == pytest.approx(100, abs=0.5)

@@ -15,6 +15,8 @@ from core.bundle_replay import Replay, replay
 from core.bundle_store import brought, may_store, store
 from core.errors import RoofcastError
 from core.hub_model import HubModel
+from core.scenario import Scenario
+from core.sweep import answer
 from core.words import answer_sentence
 from pages.shared import controls
 from pages.shared.words import escape
@@ -39,10 +41,10 @@ def _models() -> MutableMapping[str, HubModel]:
     return held
 
 
-def save(found: Estimate, *, label: str = "Save as a bundle") -> None:
-    """A button that saves a result as a file."""
+def save(asked: Scenario, *, label: str = "Save as a bundle") -> None:
+    """A button that saves the result of a scenario as a file."""
     st.download_button(
-        label, lambda: bundle(found).to_json(), file_name(found.scenario), "application/json", icon=":material/download:",
+        label, lambda: bundle(answer(asked)).to_json(), file_name(asked), "application/json", icon=":material/download:",
         on_click="ignore", key="bundle-save", help="One file that reproduces this result anywhere: “Your hardware” opens it.",
     )  # fmt: skip
 
@@ -55,7 +57,7 @@ def draw(found: Estimate | None) -> None:
             st.markdown("**Save**")
             st.caption(_ABOUT)
             if found is not None:
-                save(found)
+                save(found.scenario)
         with right:
             st.markdown("**Open**")
             st.caption(_OPENS)

@@ -135,7 +135,7 @@ def _roofline(estimate: Estimate) -> None:
         with st.expander(f"{name}: operation by operation"):
             numbers = st.column_config.NumberColumn
             st.dataframe(
-                pd.DataFrame(tables.op_rows(phase)),
+                pd.DataFrame(tables.op_rows(phase, estimate.ir)),
                 hide_index=True,
                 column_config={
                     "Time (ms)": numbers(format="%.3f"),

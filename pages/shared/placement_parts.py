@@ -17,7 +17,9 @@ from pages.shared import controls, placement_charts
 from pages.shared.words import escape
 
 _COLOURS = {"in_vram": "green", "with_offload": "orange", "insufficient_memory": "red"}
-_BARS = "What each device holds at its peak. Faint: what the engine sets aside, most of it for more cache."
+_BARS = "What each device holds at its peak."
+_FAINT = "Faint: what the engine sets aside, most of it for more cache."
+_OWN_LIMITS = "The mark behind a bar is what programs may take of that device."
 _COPIES = "Held by more than one device: KV heads fewer than ranks, MLA's down-projections, norms and routers, whole replicas."
 _FEWEST = (
     "All in device memory, for these users and this context, with the degrees chosen above kept and the others free. "
@@ -39,8 +41,9 @@ def answer(found: Placement) -> None:
 def draw(found: Placement) -> None:
     """Everything below the controls."""
     st.subheader("Memory of each device", anchor=False)
+    bars = rows.bar_rows(found)
     placement_charts.rank_bars(
-        rows.bar_rows(found),
+        bars,
         names=list(rows.COLOURS),
         faint=rows.SET_ASIDE,
         limit=rows.in_gib(found.limit),
@@ -49,7 +52,8 @@ def draw(found: Placement) -> None:
         key="rank-bars",
         limits=rows.limit_rows(found),
     )
-    st.caption(_BARS)
+    faint = _FAINT if any(row["part"] == rows.SET_ASIDE for row in bars) else ""
+    st.caption(" ".join(filter(None, (_BARS, faint, _OWN_LIMITS if found.unlike else ""))))
     st.subheader("Who holds what", anchor=False)
     st.html(_grid(found))
     if len(found.ranks) > rows.MOST_CELLS:
@@ -82,8 +86,11 @@ def _fewest(found: Placement) -> None:
     fewest = minimum_devices(found.scenario)
     st.markdown(escape(fewest.sentence))
     st.caption(_FEWEST)
-    if fewest.found is not None and fewest.count != found.scenario.system.count:
-        st.button("Show this", key="fewest-show", on_click=controls.apply, args=(_knobs(fewest.found),))
+    if fewest.found is not None and fewest.count != found.scenario.system.devices:
+        if found.unlike:
+            st.button("Show this", key="fewest-show", on_click=controls.lay, args=(fewest.found.scenario.with_(gpu_layers=None),))
+        else:
+            st.button("Show this", key="fewest-show", on_click=controls.apply, args=(_knobs(fewest.found),))
     if fewest.tried:
         with st.expander(f"What was tried: {len(fewest.tried)}"):
             tried = [{"Devices": t.count, "Split": t.split, "Fits": t.fits, "Why not": t.why} for t in fewest.tried]
@@ -109,7 +116,7 @@ def _table(found: Placement) -> None:
     st.subheader("Rank by rank", anchor=False)
     table = pd.DataFrame(rows.table(found))
     settings: dict[str, Any] = {name: _gib() for name in table.columns if name.endswith("GiB")}
-    st.dataframe(table, hide_index=True, column_config=settings | {"Shards": st.column_config.TextColumn(width="medium")})
+    st.dataframe(table, hide_index=True, column_config=settings | {"Parts": st.column_config.TextColumn(width="medium")})
     st.caption(f"Devices in the engine's order, joined by {escape(found.link)}. The buttons above the table download or widen it.")
 
 
