@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,9 @@ from core.weights import weight_table
 
 # What may lie in host memory: as much as must (experts first), the experts of all layers, everything.
 MODES = ("as needed", "all experts", "all layers")
+NO_INT8 = 10.0  # compute capability from which engines have no INT8 kernels, though the cards could (vLLM, INT8 W8A8)
+WORKERS = 2  # passes at a time
+LEAST = 1024  # candidates of a pass: fewer cost hardly less
 ARRAYS = ("machine", "row", "quant", "tp", "pp", "dp", "ep", "mode")
 
 
@@ -62,6 +65,11 @@ class Space:
     own: dict[str, Any]  # the model's columns
     weights: dict[Any, np.ndarray]  # bytes of each part along `quants`
     elements: dict[Any, float]
+    away: np.ndarray = field(init=False)  # 1 where weights lie in host memory, as far as the memory pass has told
+    kept: Any = field(default_factory=dict)  # what searches with other targets need again, by what it hangs on
+
+    def __post_init__(self) -> None:
+        self.away = np.zeros(len(self.machine), dtype=int)
 
     def __len__(self) -> int:
         return len(self.machine)
@@ -72,11 +80,17 @@ class Space:
         return float(TABLE.columns(int(self.shape[0]), self.place[:1]).tariff)
 
     def groups(self, index: np.ndarray, machines: np.ndarray) -> Iterator[tuple[np.ndarray, Group]]:
-        """Candidates at `index`, each with so many machines, as groups for array passes, with their places in `index`."""
+        """Candidates at `index`, each with so many machines, as groups for array passes, with their places in `index`.
+
+        Like ones go together, for a pass leaves out what none of its candidates does: collectives, stages, weights on the host.
+        """
+        does = 8 * self.away[index] + 4 * (self.tp[index] > 1) + 2 * (self.pp[index] > 1) + (self.ep[index] > 1)
         for shape in np.unique(self.shape[index]):
             ours = np.flatnonzero(self.shape[index] == shape)
-            for first in range(0, len(ours), CHUNK):
-                at = ours[first : first + CHUNK]
+            ours = ours[np.argsort(does[ours], kind="stable")]
+            size = min(CHUNK, max(-(-len(ours) // WORKERS), LEAST))
+            for first in range(0, len(ours), size):
+                at = ours[first : first + size]
                 c = self._columns(int(shape), index[at], machines[at])
                 yield at, Group(self.ir, self.goal.workload().arrival, np.arange(len(at)), c)
 
@@ -275,9 +289,11 @@ def weights_for(model: str, runtime: str, device: Device, wanted: tuple[str, ...
     """The quantisations that make sense: those asked for, or those that the runtime names and the device's arithmetic suits,
     without any that another of the same kernels matches in size and loss. Ids of the catalog, as the model resolves them."""
     capability = device.compute_capability if device.vendor == "NVIDIA" else None
-    rates = tuple(getattr(device, name) is not None for name in ("fp8_tflops", "int8_tops", "fp4_tflops"))
+    fp8, int8, fp4 = (getattr(device, name) is not None for name in ("fp8_tflops", "int8_tops", "fp4_tflops"))
+    if float(capability or 0) >= NO_INT8:
+        int8 = False
     backend = runtimes.backend_for(runtimes.runtime(runtime), device.vendor, device.kind)
-    return _weights_for(model, runtime, backend, capability, rates, device.name, wanted)
+    return _weights_for(model, runtime, backend, capability, (fp8, int8, fp4), device.name, wanted)
 
 
 _ALIKE: dict[tuple[Any, ...], tuple[str, ...]] = {}
@@ -308,6 +324,7 @@ def _looked_up(model: str, runtime: str, backend: str, device: str, rates: tuple
         except RoofcastError:
             continue
         suits = bool(wanted) or name == AUTO or scheme.id == native or _suits(scheme.kernel_class, rates)
+        suits = suits and not (backend == "cpu" and not wanted and _by_lookup(ir, scheme))
         if suits and scheme.kernel_class != "f32" and scheme.container in entry.backends[backend].containers:  # type: ignore[index]
             found[scheme.id] = True
     return tuple(found) if wanted else _undominated(ir, list(found))
@@ -329,6 +346,12 @@ def _suits(kernel: str, rates: tuple[bool, ...]) -> bool:
     fp8, int8, fp4 = rates
     needs = {"fp8": fp8, "fp8_block": False, "int8": int8, "nvfp4": fp4, "mxfp4": False}
     return needs.get(kernel, True)
+
+
+def _by_lookup(ir: ModelIR, scheme: QuantScheme) -> bool:
+    """Whether weights are looked up in a codebook, as i-quants below four bits: slower on a CPU than their size tells, as their author
+    says (ggml-org/llama.cpp pull request 5747, mozilla-ai/llamafile pull request 464)."""
+    return scheme.kernel_class == "gguf_iq" and weight_table(ir, scheme.id).bits_per_weight < 4
 
 
 def _undominated(ir: ModelIR, schemes: list[str]) -> tuple[str, ...]:

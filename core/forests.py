@@ -39,16 +39,20 @@ class Forest:
     def leaves(self, features: np.ndarray) -> np.ndarray:
         """Leaf of each row in each tree, shape (rows, trees)."""
         x = np.ascontiguousarray(features, dtype=np.float32)
-        node = np.broadcast_to(self.roots, (len(x), len(self.roots))).copy()
-        row = np.arange(len(x))[:, None]
+        rows, trees = len(x), len(self.roots)
+        node = np.repeat(self.roots, rows)  # tree by tree, whose nodes lie together
+        row = np.tile(np.arange(rows), trees)
+        on_the_way = np.arange(len(node))
         for _ in range(200):
-            left = self.left[node]
+            at = node[on_the_way]
+            left = self.left[at]
             inner = left >= 0
-            if not inner.any():
+            on_the_way, at, left = on_the_way[inner], at[inner], left[inner]
+            if not len(at):
                 break
-            goes_left = x[row, self.feature[node]] <= self.threshold[node]
-            node = np.where(inner, np.where(goes_left, left, self.right[node]), node)
-        return self.leaf[node]
+            goes_left = x[row[on_the_way], self.feature[at]] <= self.threshold[at]
+            node[on_the_way] = np.where(goes_left, left, self.right[at])
+        return self.leaf[node].reshape(trees, rows).T
 
     def quantiles(self, features: np.ndarray, quantiles: tuple[float, ...] = QUANTILES) -> np.ndarray:
         """Residuals at these quantiles, shape (rows, quantiles)."""

@@ -20,7 +20,7 @@ from core.quality import tier_of
 from core.ranking import front, order_keys, ranked
 from core.solve_gates import losses
 from core.solve_machines import Machine, machines, undominated
-from core.solve_passes import TIMES, exact_pass, usd_per_h
+from core.solve_passes import TIMES, Rough, exact_pass, usd_per_h
 from core.solve_search import OPEN, PASSED, PLACES, PRUNED, Looked, Result, search
 from core.solve_words import missed
 from core.solved import GATES, Candidate, Funnel, Rejection, Solved
@@ -29,9 +29,10 @@ Progress = Callable[[float, str], None]  # share that is done, and what is being
 MOST = 60  # ways of each side that an answer lists
 
 
-def solve(goal: Goal, progress: Progress | None = None, *, each: bool = False) -> Solved:
+def solve(goal: Goal, progress: Progress | None = None, *, each: bool = False, shared: dict[object, Rough] | None = None) -> Solved:
     """The ways to run the goal's models that meet it, best first, and why the others do not. `each` looks at all that may meet it, and
-    lists every engine and quantisation on each machine, not the best alone.
+    lists every engine and quantisation on each machine, not the best alone. Goals that differ in `sure` alone may hand on estimates in
+    `shared`.
 
     Raises CatalogError for an unknown name, or where no fitted correction can be read.
     """
@@ -53,7 +54,7 @@ def solve(goal: Goal, progress: Progress | None = None, *, each: bool = False) -
         def told(share: float, number: int = number, model: str = model) -> None:
             tell((number + share) / len(goal.models), f"Estimating {model}")
 
-        results.append(search(laid_out, correction, told, each=each))
+        results.append(search(laid_out, correction, told, each=each, shared=shared))
         for stage, took in results[-1].seconds.items():
             seconds[stage] = seconds.get(stage, 0.0) + took
     clock = time.perf_counter()

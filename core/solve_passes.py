@@ -6,6 +6,7 @@ it should be, and lends its constants and factors to the others. What is shown c
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from core.batch import Group, run
-from core.candidates import Space
+from core.candidates import WORKERS, Space
 from core.catalog.fitted_memory import memory_band
 from core.corrected import BAND_OF, Corrected, applied, correct, estimated_bytes, factors_at, learn, support_of
 from core.correction import Correction
@@ -29,7 +30,6 @@ from core.plan import make_plan
 from core.serving import Served
 from core.units import HOUR, KWH
 
-WORKERS = 2
 SHARES = {"p90": 0.90, "p95": 0.95, "p99": 0.99}  # of requests that stay below a target; without one: the mean
 TIMES = ("ttft", "tpot", "latency")
 
@@ -68,7 +68,8 @@ def fits_of(group: Group, c: Columns, found: Fit, may_offload: np.ndarray | bool
 
 
 def memory_pass(space: Space, index: np.ndarray, machines: np.ndarray) -> Memories:
-    """Whether candidates fit, with the users that they are given; of random arrivals one must fit."""
+    """Whether candidates fit, with the users that they are given; of random arrivals one must fit. The space learns which have weights
+    in host memory."""
 
     def one(at: np.ndarray, group: Group) -> Arrays:
         with np.errstate(all="ignore"):
@@ -76,6 +77,7 @@ def memory_pass(space: Space, index: np.ndarray, machines: np.ndarray) -> Memori
         return {"fits": found.fits, "offloaded": found.offloaded, "short": found.short}
 
     whole = _each(one, space, index, machines)
+    space.away[index] = whole["offloaded"]
     return Memories(whole["fits"], whole["offloaded"], whole["short"])
 
 
@@ -83,7 +85,7 @@ def _each(work: Callable[[np.ndarray, Group], Arrays], space: Space, index: np.n
     """`work` on groups of the candidates (with their places in `index`), joined along `index`; two at a time, for NumPy computes most
     of it outside the interpreter's lock."""
     groups = list(space.groups(index, machines))
-    if len(groups) < 2:
+    if len(groups) < 2 or WORKERS < 2:
         parts = [work(at, group) for at, group in groups]
     else:
         with ThreadPoolExecutor(WORKERS) as pool:
@@ -116,6 +118,7 @@ class Rough:
     def __init__(self, space: Space, correction: Correction, index: np.ndarray) -> None:
         """`index`: candidates that fit, the most promising of each kind first."""
         self.space, self.version = space, correction.version
+        self._told: dict[tuple[bytes, bytes, bool], Arrays] | None = None  # passes that are remembered, where they are to be
         kinds: dict[tuple[str, str, str], int] = {}
         of_row = [kinds.setdefault((row.kind.device, runtime, row.kind.kernel_class), len(kinds)) for row, runtime, _ in space.rows]
         self._kind = np.array(of_row, dtype=int)[space.row] if len(space) else np.zeros(0, dtype=int)
@@ -136,11 +139,30 @@ class Rough:
             for name, (faster, slower) in self.widths.items():
                 faster[kind], slower[kind] = correction.bands.widths_of(name, factors.doubt)
 
-    def outcome(self, index: np.ndarray, machines: np.ndarray) -> Arrays:
-        """What becomes of candidates, each with so many machines: `outcome` with the ends of rough ranges, as `exact_pass` has them."""
+    def of(self, space: Space) -> Rough:
+        """The same for a goal that differs in targets alone; both remember their passes for each other."""
+        other = copy.copy(self)
+        other.space = space
+        other._told = self._told = {} if self._told is None else self._told
+        return other
+
+    def outcome(self, index: np.ndarray, machines: np.ndarray, *, alone: bool = False) -> Arrays:
+        """What becomes of candidates, each with so many machines: `outcome` with the ends of rough ranges, as `exact_pass` has them.
+        `alone`: with one user on each, which needs no fixed point of the load."""
+        if self._told is None:
+            return self._outcome(index, machines, alone)
+        key = (index.tobytes(), machines.tobytes(), alone)
+        if key not in self._told:
+            self._told[key] = self._outcome(index, machines, alone)
+        return {name: amounts.copy() for name, amounts in self._told[key].items()}
+
+    def _outcome(self, index: np.ndarray, machines: np.ndarray, alone: bool) -> Arrays:
 
         def one(at: np.ndarray, group: Group) -> Arrays:
             kind = self._kind[index[at]]
+            if alone:
+                group.c.users = 1.0
+                group = replace(group, arrival="closed")
             scales = {term: scale[kind] for term, scale in self.scales.items()}
             c = applied(group.c, scales, {name: factor[kind] for name, factor in self.factors.items()}, self.version)
             _, found, served = run(replace(group, c=c))

@@ -19,7 +19,7 @@ from core.goal import SIDES, Goal, Side
 from core.scenario import Scenario
 from core.solve import Progress, solve
 from core.solve_gates import first_missed, load_ratios
-from core.solve_passes import TIMES, Arrays, outcome
+from core.solve_passes import TIMES, Arrays, Rough, outcome
 from core.solved import GATES, Candidate, Solved, TierName
 from core.units import show
 
@@ -80,9 +80,9 @@ def tiers(goal: Goal, progress: Progress | None = None) -> Tiered:
     tell = progress or (lambda share, what: None)
     correction = _correction()
     solved: dict[TierName, Solved] = {}
-    wanted = goals(goal)
+    wanted, shared = goals(goal), dict[object, Rough]()
     for number, (tier, asked) in enumerate(wanted.items()):
-        solved[tier] = solve(asked, _part(tell, number, len(wanted), TIERS[tier][0]))
+        solved[tier] = solve(asked, _part(tell, number, len(wanted), TIERS[tier][0]), shared=shared)
     found = Tiered(goal, {}, solved)
     options = {(side, tier): _option(goal, side, tier, solved[tier], correction) for side in found.sides for tier in TIERS}
     tell(1.0, "Done")
