@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from core.errors import RunError
+
+if TYPE_CHECKING:
+    from core.upload import Upload
 
 SHOWN = 20  # runs and refusals of a file that are printed
 _FIGURES = {
@@ -24,42 +27,55 @@ def import_runs(
         typer.Option("--set", metavar="COLUMN=VALUE", help="What the file does not tell, such as gpu_name=H100; again for more."),
     ] = None,
     this_machine: Annotated[bool, typer.Option("--this-machine", help="It ran here: on what `roofcast bench machine` found.")] = False,
+    confirm: Annotated[
+        bool, typer.Option("--confirm", help="Take runs, too, that the device cannot reach by its datasheet.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Reads result files of benchmarks as runs of your own.
+    """Reads result files of benchmarks, and tables of runs, as runs of your own.
 
     roofcast runs import bench.json --dry-run
     """
-    from core.importers import import_file
-
     told = _told(given or [], this_machine)
     found, problems = [], []
     for file in files:
         try:
-            found.append(import_file(file, told))
+            found.append(_read(file, told))
         except RunError as error:
             problems.append(str(error))
-    records = [record for one in found for record in one.records]
-    receipt = _store(records) if records and not dry_run else None
+    records = list({r.run_id: r for one in found for r in one.fresh([*one.flags] if confirm else [])}.values())
+    receipt = _store(records) if found and not dry_run else None
     if json:
         refused = [{"file": one.name, "where": row.where, "why": row.why} for one in found for row in one.refused]
-        content = {"runs": [r.model_dump(exclude_defaults=True) for r in records], "refused": refused, "problems": problems,
-                   "stored": None if receipt is None else list(receipt.taken)}  # fmt: skip
+        doubtful = [{"run_id": name, "why": why} for one in found for name, why in one.flags.items()]
+        content = {"runs": [r.model_dump(exclude_defaults=True) for one in found for r in one.records], "refused": refused,
+                   "doubtful": doubtful, "problems": problems, "stored": None if receipt is None else list(receipt.taken)}  # fmt: skip
         import json as writer
 
         typer.echo(writer.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
     else:
         for one in found:
-            typer.echo("\n".join(_lines(one)))
+            typer.echo("\n".join(_lines(one, confirm)))
         if receipt is not None:
-            known = f", {len(receipt.known)} were there before" if receipt.known else ""
+            before = sum(len(one.before) for one in found)
+            known = f", {before} were there before" if before else ""
             typer.echo(f"{len(receipt.taken)} new runs are stored{known}; `roofcast runs` lists them.")
-        elif records:
+        elif found:
             typer.echo("Nothing is stored: --dry-run.")
     for problem in problems:
         typer.echo(f"roofcast: {problem}", err=True)
     if problems:
         raise typer.Exit(2)
+
+
+def _read(file: Path, told: dict[str, Any]) -> Upload:
+    """What a file gives. Raises RunError."""
+    from core.upload import from_any
+
+    try:
+        return from_any(file.read_bytes(), file.name, told)
+    except OSError as error:
+        raise RunError(f"{file} cannot be read ({error.strerror or error}); give the file that a benchmark wrote.") from error
 
 
 def forget_runs(run_ids: Annotated[list[str], typer.Argument(metavar="RUN_ID…", help="The 16 digits that name a run.")]) -> None:
@@ -98,7 +114,7 @@ def _store(records: list[Any]) -> Any:
     return receipt
 
 
-def _lines(one: Any) -> list[str]:
+def _lines(one: Upload, confirm: bool) -> list[str]:
     """What a file gave, for people."""
     from core.units import significant
 
@@ -112,6 +128,9 @@ def _lines(one: Any) -> list[str]:
         found.append(f"  {what}; {_load(record)}: {', '.join(figures) or record.failure or record.memory_kind}{doubt}")
     if len(one.records) > SHOWN:
         found.append(f"  … and {len(one.records) - SHOWN} more")
+    found += [f"  {note}" for note in one.notes]
+    taken = "taken all the same" if confirm else "not taken; --confirm takes it"
+    found += [f"  doubtful, {taken}: {why}" for why in one.flags.values()]
     found += [f"  left out, {row.where}: {row.why}" if row.where else f"  left out: {row.why}" for row in one.refused[:SHOWN]]
     return found
 

@@ -21,7 +21,9 @@ from core.correction import Correction
 from core.errors import RoofcastError
 from core.judged import TIMES
 from core.records import RunRecord
-from core.runs import read_run
+from core.report import share
+from core.runs import ALL_LAYERS, read_run
+from core.words import device_name
 
 LIMITS = {"decode": 0.12, "TTFT": 0.18, "memory": 0.07}  # median absolute error from which something has changed
 FROM = 20  # own runs of a machine, before which nothing is said
@@ -50,8 +52,17 @@ class Stream:
     @property
     def sentence(self) -> str:
         """What happened, for people."""
-        where = f"{self.metric} on {self.device} with {self.runtime} {self.version}".rstrip()
-        return f"{where}: half of the last {min(self.runs, WINDOW)} runs are off by more than {self.error:.0%} (limit {self.limit:.0%})."
+        last = min(self.runs, WINDOW)
+        return f"{self._where}: half of the last {last} runs are off by more than {share(self.error)} (limit {share(self.limit)})."
+
+    @property
+    def reason(self) -> str:
+        """Why a refit is asked for: the same words while the alarm lasts."""
+        return f"{self._where} is off by more than {share(self.limit)}"
+
+    @property
+    def _where(self) -> str:
+        return f"{self.metric} on {device_name(self.device)} with {self.runtime} {self.version}".rstrip()
 
 
 def drift(correction: Correction, records: Sequence[RunRecord]) -> list[Stream]:
@@ -131,7 +142,7 @@ def _by_chance(beyond: int, runs: int) -> float:
 def watch(correction: Correction, records: Sequence[RunRecord]) -> list[Stream]:
     """As `drift`; alarms ask for a refit. Raises CatalogError."""
     found = drift(correction, records)
-    if alarms := [stream.sentence for stream in found if stream.alarm]:
+    if alarms := [stream.reason for stream in found if stream.alarm]:
         registry.want(alarms)
     return found
 
@@ -153,6 +164,7 @@ class Feasible:
 def feasibility(records: Sequence[RunRecord]) -> Feasible:
     """How often “fits” was right. Runs that failed for another reason than memory, and those that cannot be estimated, do not count."""
     from core.estimate import estimate
+    from core.upload_tables import run_name
 
     counts = {(said, ran): 0 for said in (True, False) for ran in (True, False)}
     wrong = []
@@ -160,12 +172,13 @@ def feasibility(records: Sequence[RunRecord]) -> Feasible:
         if record.memory_kind or record.failure not in ("", "out_of_memory"):
             continue
         try:
-            said = estimate(read_run(record.model_dump()).scenario, strict=False).runs
+            found = estimate(read_run(record.model_dump()).scenario, strict=False)
         except RoofcastError:
             continue
+        # An engine that was told to hold every layer on its devices does not fall back on the host's memory.
+        said = found.feasibility == "in_vram" if (record.n_gpu_layers or 0) >= ALL_LAYERS else found.runs
         ran = not record.failure
         counts[said, ran] += 1
         if said != ran:
-            what = f"{record.model or record.model_name_raw} {record.scheme} on {record.device}, {record.engine}"
-            wrong.append(f"{what}: said {'to fit' if said else 'not to fit'}, {'ran' if ran else 'ran out of memory'}.")
+            wrong.append(f"{run_name(record)}: said {'to fit' if said else 'not to fit'}, {'ran' if ran else 'ran out of memory'}.")
     return Feasible(counts[True, True], counts[False, False], counts[True, False], counts[False, True], tuple(wrong))

@@ -45,7 +45,7 @@ MANY = 4096  # users of an offline run: more than any engine takes at once
 _ARRIVALS = {"static_batch": "static", "concurrency": "closed", "request_rate": "open", "offline_max": "saturated"}
 # Engine of a server run that names none, by the vendor of its accelerator.
 _USUAL_SERVER = {"nvidia": "tensorrt-llm", "amd": "vllm", "intel": "vllm"}
-_ALL_LAYERS = 99  # llama.cpp's idiom for "every layer"
+ALL_LAYERS = 99  # llama.cpp's idiom for "every layer"
 _WEIGHTS_SHARE = 0.7  # of a card that weights may take where the split is not stated: the rest is cache
 
 Asks = Literal["prefill", "decode", "both"]
@@ -258,7 +258,7 @@ def _date(cell: _Cells, assumed: list[str]) -> str | None:
 
 def _gpu_layers(cell: _Cells) -> int | None:
     layers = cell.whole("n_gpu_layers", 0, 10_000)
-    return None if layers is None or layers >= _ALL_LAYERS else layers
+    return None if layers is None or layers >= ALL_LAYERS else layers
 
 
 def _kv_dtype(cell: _Cells, assumed: list[str]) -> str | None:

@@ -16,7 +16,7 @@ from core.catalog.files import DATA
 from core.catalog.hardware import device
 from core.correction import Correction
 from core.errors import RoofcastError, RunError
-from core.importers import IMPORTERS, Imported, Refused, finished, import_bytes
+from core.importers import IMPORTERS, Imported, NothingTaken, Refused, UnknownFile, finished, import_bytes
 from core.predict import predict_runs
 from core.records import RunRecord
 from core.run_artifact import is_run_file
@@ -33,7 +33,8 @@ ASKED = ("gpu_name", "gpu_count", "cpu_name", "runtime", "model_name_raw", "quan
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """What a file gave. `flags`: run_id → what is doubtful; `before`: run_id → where the same run stands already; `notes`: sentences."""
+    """What a file gave. `flags`: run_id → what is doubtful; `before`: run_id → where the same run stands already; `notes`: sentences;
+    `signer`: who signed it, for a run file of the harness."""
 
     name: str
     kind: str
@@ -42,6 +43,7 @@ class Upload:
     flags: Mapping[str, str] = field(default_factory=dict)
     before: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    signer: str = ""
 
     def fresh(self, confirmed: Sequence[str] = ()) -> tuple[RunRecord, ...]:
         """The runs that can be kept: new ones, of the flagged only those that are confirmed, which say so from then on."""
@@ -77,13 +79,25 @@ def from_result(raw: bytes, name: str, given: Mapping[str, Any] | None = None, s
     return _checked(found, session, ())
 
 
+def from_any(raw: bytes, name: str, given: Mapping[str, Any] | None = None) -> Upload:
+    """The runs of any file as it stands: a result, a table in the columns of records, or one whose columns are guessed. Raises RunError."""
+    raw, name = unpacked(raw, name)
+    try:
+        return from_result(raw, name, given)
+    except UnknownFile:
+        found = read(raw, name)
+        if isinstance(found, Sheet):
+            return from_sheet(found, None, given)
+        raise
+
+
 def from_sheet(
     sheet: Sheet, meanings: Sequence[Meaning] | None = None, given: Mapping[str, Any] | None = None, session: Sequence[RunRecord] = (),
     decimal: str = "",
 ) -> Upload:  # fmt: skip
     """The runs of a table by what its columns mean (None: as guessed). `given` stands where a row says nothing.
 
-    Raises RunError where no row can be used, or two columns mean the same.
+    Raises NothingTaken where no row can be used, RunError where two columns mean the same.
     """
     meanings = guesses(sheet) if meanings is None else meanings
     told = {column: cell for column, cell in (given or {}).items() if cell not in (None, "")}
@@ -103,10 +117,10 @@ def from_sheet(
             continue
         twice += record.run_id in records
         records.setdefault(record.run_id, record)
-    if not records:
-        raise RunError(_nothing(sheet, refused))
-    notes = _notes(sheet, meanings, decimal, [meanings[at].name for at in mixed], twice)
     order = sorted(refused, key=lambda one: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", one.where)])
+    if not records:
+        raise NothingTaken(_nothing(sheet, order), tuple(order))
+    notes = _notes(sheet, meanings, decimal, [meanings[at].name for at in mixed], twice)
     return _checked(Imported(sheet.name, sheet.kind, tuple(records.values()), tuple(order)), session, notes)
 
 
@@ -196,7 +210,7 @@ def _checked(found: Imported, session: Sequence[RunRecord], notes: tuple[str, ..
     flags = {record.run_id: text for record, roof in zip(runs, roofs, strict=True) if (text := flag(record, roof))}
     if len(flags) > 1 and 2 * len(flags) > len(runs):
         notes = (*notes, "Most runs are faster than their hardware allows: look at the units, and at who is counted (one user or all).")
-    return Upload(found.name, found.kind, found.records, found.refused, flags, known(found.records, session), notes)
+    return Upload(found.name, found.kind, found.records, found.refused, flags, known(found.records, session), notes, found.signer)
 
 
 # ---- Beside the prediction

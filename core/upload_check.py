@@ -10,9 +10,8 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from core.batch import groups, metrics_of
+from core.catalog.own_hardware import may_store
 from core.corpus import SHIPPED, open_corpus
 from core.machine import Columns
 from core.predict import metrics_of as columns_of
@@ -83,7 +82,8 @@ def _contradiction(record: RunRecord) -> str:
 
 def known(records: Sequence[RunRecord], session: Sequence[RunRecord] = ()) -> dict[str, str]:
     """run_id → where the same run stands already: among the user's own, or among the shipped ones under another name."""
-    own = {record.run_id for record in (*Queue().records(), *session)}
+    stored = Queue().records() if may_store() else []  # on a shared server they are not the visitor's
+    own = {record.run_id for record in (*stored, *session)}
     found = {record.run_id: "You have this run already." for record in records if record.run_id in own}
     shipped = _shipped_figures()
     for record in records:
@@ -109,8 +109,3 @@ def _shipped_figures() -> dict[tuple[object, ...], str]:
         corpus.close()
     plain = table.astype(object).where(table.notna(), None)
     return {_figures({str(key): cell for key, cell in row.items()}): str(row["source"]) for row in plain.to_dict("records")}
-
-
-def impossible_share(flags: Sequence[str]) -> float:
-    """The share of runs that are flagged: above half of them, a unit is the likelier reason."""
-    return float(np.mean([bool(text) for text in flags])) if flags else 0.0

@@ -9,7 +9,7 @@ import functools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
@@ -301,8 +301,3 @@ def _expected(known: Target) -> str:
     if not known.units:
         return "plain number"
     return "tok/s" if next(iter(known.units)).startswith("tok/s") else f"amount in {', '.join(known.units)}"
-
-
-def with_unit(meaning: Meaning, unit: str) -> Meaning:
-    """The same fact in another unit. Raises RunError."""
-    return replace(meaning.to(meaning.target, unit), why="set by you") if unit != meaning.unit else meaning

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,23 +35,32 @@ def unit(column: str) -> str:
 
 
 def run_name(record: RunRecord) -> str:
-    """A run in a few words: model, quantisation, machine, load."""
+    """A run in a few words: model, quantisation, machine, engine."""
+    return f"{_model(record)} on {_machine(record)}, {record.engine or record.runtime}"
+
+
+def _model(record: RunRecord) -> str:
+    return f"{model_name(record.model or record.model_id or record.model_name_raw)} {record.scheme or record.quant}".strip()
+
+
+def _machine(record: RunRecord) -> str:
     cards = f"{record.gpu_count:.0f} × " if record.gpu_count and record.gpu_count > 1 else ""
-    what = f"{model_name(record.model or record.model_id or record.model_name_raw)} {record.scheme or record.quant}".strip()
-    return f"{what} on {cards}{device_name(record.device).split('?')[0]}, {record.engine or record.runtime}"
+    return f"{cards}{device_name(record.device).split('?')[0]}"
 
 
 def load_name(record: RunRecord) -> str:
     """A run's load in a few words."""
     lengths = [f"{amount:,.0f} {word}" for amount, word in ((record.prompt_tokens, "in"), (record.output_tokens, "out")) if amount]
     depth = [f"{record.context_depth:,.0f} deep"] if record.context_depth else []
-    users = [f"batch of {record.concurrency:.0f}" if record.load_kind == "static_batch" else f"{record.concurrency:.0f} users"]
-    return ", ".join([*lengths, *depth, *(users if (record.concurrency or 1) > 1 else [])]) or "one user"
+    many = record.concurrency if (record.concurrency or 1) > 1 else None
+    users = [] if many is None else [f"batch of {many:,.0f}" if record.load_kind == "static_batch" else f"{many:,.0f} users"]
+    rate = [f"{record.request_rate:,.4g} requests/s"] if record.request_rate else []
+    return ", ".join([*lengths, *depth, *(rate or users)]) or "one user"
 
 
 def beside(lines: Sequence[Judged]) -> list[dict[str, Any]]:
     """Rows of measured beside predicted, for a table and for a chart: `ratio`, `low` and `high` are over what was measured."""
-    rows = []
+    rows, shared = [], shared_by(lines)
     for line in lines:
         span = "" if line.low is None or line.high is None else f"{significant(line.low, 3)} to {significant(line.high, 3)}"
         rows.append({
@@ -62,9 +72,26 @@ def beside(lines: Sequence[Judged]) -> list[dict[str, Any]]:
             "ratio": line.predicted / line.measured,
             "low": None if line.low is None else line.low / line.measured,
             "high": None if line.high is None else line.high / line.measured,
-            "label": f"{run_name(line.record)} · {load_name(line.record)} · {title(line.column)}",
+            "label": " · ".join(part for part in (*_parts(line.record), title(line.column)) if part not in shared),
         })  # fmt: skip
     return rows
+
+
+def _parts(record: RunRecord) -> tuple[str, ...]:
+    """What tells a run from others, in words."""
+    return _model(record), _machine(record), record.engine or record.runtime, load_name(record)
+
+
+def shared_by(lines: Sequence[Judged]) -> tuple[str, ...]:
+    """Of model, machine, engine and load what all lines have in common; of a single one nothing."""
+    if len(lines) < 2:
+        return ()
+    return tuple(sides[0] for sides in zip(*(_parts(line.record) for line in lines), strict=True) if len(set(sides)) == 1)
+
+
+def most_off(rows: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+    """At most so many rows of `beside`: where there are more, those whose prediction is farthest from what was measured."""
+    return list(rows) if len(rows) <= most else sorted(rows, key=lambda row: -abs(math.log(row["ratio"])))[:most]
 
 
 def verdict(lines: Sequence[Judged]) -> str:
@@ -81,14 +108,14 @@ def verdict(lines: Sequence[Judged]) -> str:
     )  # fmt: skip
 
 
-_KINDS = ("decode", "prefill", "serving", "first token")
+KINDS_SHOWN = {"decode": "Decode", "prefill": "Prefill", "serving": "Serving", "first token": "First token"}
 
 
 def promise_rows(found: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     """What own runs bring, as rows for people: by kind and number of runs the median and the mean machine, and how often ranges held."""
     told = {(line["split"], line["kind"], line["how"], line["models"], line["k"]): line for line in found}
     rows = []
-    for kind in _KINDS:
+    for kind in KINDS_SHOWN:
         for k in sorted({line["k"] for line in found}):
             if (drawn := told.get(("source", kind, "drawn", "any", k))) is None:
                 continue
@@ -103,12 +130,15 @@ def promise_rows(found: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
 
 def promise_lines(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The same for a chart: kind, k, median, and which runs."""
-    ways = {("drawn", "any"): "drawn at random", ("chosen", "any"): "chosen", ("drawn", "other"): "drawn, other models scored"}
-    return [
+    ways = {("drawn", "any"): "runs drawn at random", ("chosen", "any"): "runs as proposed",
+            ("drawn", "other"): "drawn at random, scored on other models"}  # fmt: skip
+    lines = [
         {"kind": line["kind"], "k": line["k"], "median": line["median"], "runs": ways[line["how"], line["models"]]}
         for line in found
-        if line["split"] == "source" and (line["how"], line["models"]) in ways and line["kind"] in _KINDS
+        if line["split"] == "source" and (line["how"], line["models"]) in ways and line["kind"] in KINDS_SHOWN
     ]
+    order = (list(KINDS_SHOWN), list(ways.values()))
+    return sorted(lines, key=lambda line: (order[0].index(line["kind"]), order[1].index(line["runs"]), line["k"]))
 
 
 def stored_rows(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
@@ -137,8 +167,3 @@ def export(records: Sequence[RunRecord]) -> str:
 def _safe(cell: Any) -> str:
     text = "" if cell is None else f"{cell:.10g}" if isinstance(cell, float) else str(cell)
     return f"'{text}" if text[:1] in "=+@\t" and text else text
-
-
-def by_file(found: Mapping[str, Sequence[RunRecord]]) -> str:
-    """How many runs each file gave, in one sentence."""
-    return "; ".join(f"{name}: {len(records)} run{'s' if len(records) != 1 else ''}" for name, records in found.items())

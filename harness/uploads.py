@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pandas as pd
 
 from core import upload, upload_table
 from core.errors import RunError
+from core.importers import NothingTaken, Refused
 from core.predict import write_whole
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -90,11 +91,16 @@ def answer(bad: Bad) -> list[str]:
         assert not isinstance(sheet, str)
         found = upload.from_sheet(sheet)
     except RunError as error:
-        return [str(error)]
+        refused = error.refused if isinstance(error, NothingTaken) else ()
+        return [str(error), *_each(refused if len(refused) > 1 else ())]
     finally:
         upload_table.MAX_BYTES, upload_table.MAX_UNPACKED = kept
     taken = f"Read: {len(found.records)} run{'s' if len(found.records) != 1 else ''}."
-    return [taken, *found.notes, *(f"Left out, {row.where}: {row.why}" for row in found.refused)]
+    return [taken, *found.notes, *_each(found.refused)]
+
+
+def _each(refused: Sequence[Refused]) -> list[str]:
+    return [f"Left out, {row.where}: {row.why}" for row in refused]
 
 
 def document() -> str:

@@ -5,6 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from core import upload_check
 from core.cli import app
 from core.queue import Queue
 from core.this_machine import Gpu, MachineFacts, write_machine
@@ -16,6 +17,7 @@ SERVE = {"backend": "vllm", "model_id": "Qwen/Qwen3-8B", "num_prompts": 10, "req
 @pytest.fixture(autouse=True)
 def _home(tmp_path, monkeypatch):
     monkeypatch.setenv("ROOFCAST_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(upload_check, "_shipped_figures", dict)
 
 
 @pytest.fixture
@@ -50,6 +52,16 @@ def test_this_machine_says_where_it_ran(file):
     assert "roofcast bench machine" in said("import", file, "--this-machine", code=2).stderr
     write_machine(MachineFacts(cpu="Ryzen 9 7950X", ram_gb=64, gpus=(Gpu(name="NVIDIA GeForce RTX 4090", memory_gib=23.99),)))
     assert "rtx-4090" in said("import", file, "--this-machine", "--dry-run").stdout
+
+
+def test_a_table_with_columns_of_its_own_is_read_and_what_cannot_be_waits_for_a_word(tmp_path):
+    path = tmp_path / "mine.csv"
+    rows = ("Qwen/Qwen3-8B;RTX 4090;llama.cpp;Q4_K_M;128;130,5", "Qwen/Qwen3-8B;RTX 4090;llama.cpp;Q4_K_M;128;900")
+    path.write_text("\n".join(["Model;GPU;Engine;Quant;Output tokens;Tokens/s", *rows]))
+    told = said("import", str(path)).stdout
+    assert "comma is read as the decimal mark" in told and "1 new runs are stored" in told and "--confirm takes it" in told
+    assert "1 new runs are stored, 1 were there before" in said("import", str(path), "--confirm").stdout
+    assert [record.decode_toks_sec for record in Queue().records()] == [130.5, 900.0]
 
 
 @pytest.mark.parametrize(

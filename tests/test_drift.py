@@ -14,6 +14,7 @@ from core.drift import FROM, LIMITS, WINDOW, _by_chance, drift, feasibility, wat
 from core.importers import finished
 from core.predict import predict_runs
 from core.records import RunRecord
+from core.report import share
 from core.runs import read_run
 
 ROW = {"model_id": "Qwen/Qwen3-8B", "gpu_name": "RTX 4090", "runtime": "llama.cpp", "quant": "Q4_K_M", "output_tokens": 128}
@@ -53,7 +54,8 @@ def test_a_version_that_is_slower_gives_an_alarm_and_asks_for_a_refit():
     records = [*runs("b1", 16, 0.8, 0), *runs("b2", 14, 0.5, 40)]
     first = watch(shipped(), records)[0]
     assert first.alarm and first.version == "b2" and first.metric == "decode" and first.error > LIMITS["decode"]
-    assert registry.wanted() == [first.sentence] and "half of the last 14 runs" in first.sentence
+    assert "half of the last 14 runs" in first.sentence
+    assert registry.wanted() == [f"decode on RTX 4090 with llama.cpp b2 is off by more than {share(0.12)}"]
     assert first.rolling[-1][2] == pytest.approx(first.error)
 
 
@@ -78,3 +80,10 @@ def test_feasibility_counts_both_mistakes():
     found = feasibility([small, failed, died, large, odd])
     assert (found.fitted, found.refused, found.false_positive, found.false_negative) == (1, 1, 1, 1)
     assert len(found.wrong) == 2 and "said to fit, ran out of memory" in found.wrong[0]
+
+
+def test_all_layers_on_the_card_do_not_fall_back_on_the_host():
+    """llama.cpp would hold a part of this model in RAM; told to put all of it on the card it fails."""
+    row = {**ROW, "model_id": "Qwen/Qwen3-32B", "quant": "Q8_0", "failure": "out_of_memory"}
+    told, left = (finished({**row, **more}, {}, "t") for more in ({"n_gpu_layers": 99}, {}))
+    assert (feasibility([told]).refused, feasibility([left]).false_positive) == (1, 1)

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from core.errors import RunError
-from core.importers import IMPORTERS, import_bytes, import_file
+from core.importers import IMPORTERS, import_bytes
 from core.importers.document import document
 from core.records import read_record
 from core.runs import read_run
@@ -331,7 +331,7 @@ def test_tables_of_runs(tmp_path):
     pd.DataFrame([row]).to_csv(tmp_path / "a.csv", index=False)
     pd.DataFrame([row]).to_parquet(tmp_path / "a.parquet")
     (tmp_path / "a.jsonl").write_text(json.dumps(row))
-    ids = {import_file(tmp_path / name).records[0].run_id for name in ("a.csv", "a.parquet", "a.jsonl")}
+    ids = {import_bytes((tmp_path / name).read_bytes(), name).records[0].run_id for name in ("a.csv", "a.parquet", "a.jsonl")}
     assert ids == {read_record(row).run_id}
 
 

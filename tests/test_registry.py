@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from core import registry
+from core.bands import Bands
 from core.correction import Correction, shipped
 from core.errors import CatalogError
+from core.forests import Forest
+
+ZERO, END = np.zeros(1, dtype=np.int32), np.full(1, -1, dtype=np.int32)
+LEAF = Forest(ZERO, ZERO, np.zeros(1, dtype=np.float32), END, END, ZERO, np.zeros((1, 3), dtype=np.float32))  # one tree, no branches
+
+
+@functools.cache
+def small() -> Correction:
+    """The shipped fit without its forests, which take seconds to pack."""
+    base = shipped()
+    core = replace(base.core, forests=dict.fromkeys(base.core.forests, LEAF))
+    return Correction(base.version, core, base.trust, Bands(dict.fromkeys(base.bands.forests, LEAF), base.bands.factors))
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +33,7 @@ def _home(tmp_path, monkeypatch):
 
 
 def kept(inputs: str = "a", **about: object) -> registry.Version:
-    return registry.keep(shipped(), {"inputs": inputs, "base": shipped().version, "promoted": False, "why": "", **about})
+    return registry.keep(small(), {"inputs": inputs, "base": shipped().version, "promoted": False, "why": "", **about})
 
 
 def test_a_version_is_stored_once_and_never_changed():

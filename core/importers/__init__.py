@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from core.errors import RoofcastError, RunError
@@ -42,6 +41,18 @@ class Imported:
     signer: str = ""
 
 
+class NothingTaken(RunError):
+    """A file in which no row can be used; `refused` says why, row by row."""
+
+    def __init__(self, sentence: str, refused: tuple[Refused, ...]) -> None:
+        super().__init__(sentence)
+        self.refused = refused
+
+
+class UnknownFile(RunError):
+    """A file that no importer knows; it may be a table with columns of its own."""
+
+
 # Kind of a result file, and what finds its rows: none in a file of another kind.
 IMPORTERS: tuple[tuple[str, Callable[[Document], Rows]], ...] = (
     ("llama-bench", llama_cpp.llama_bench),
@@ -52,14 +63,6 @@ IMPORTERS: tuple[tuple[str, Callable[[Document], Rows]], ...] = (
     ("Ollama", servers.ollama),
     ("records of runs", tables.records),
 )
-
-
-def import_file(path: Path, given: Mapping[str, Any] | None = None) -> Imported:
-    """As `import_bytes`, from a file. Raises RunError also where it cannot be read."""
-    try:
-        return import_bytes(path.read_bytes(), path.name, given)
-    except OSError as error:
-        raise RunError(f"{path} cannot be read ({error.strerror or error}); give the file that a benchmark wrote.") from error
 
 
 def import_bytes(raw: bytes, name: str, given: Mapping[str, Any] | None = None) -> Imported:
@@ -80,7 +83,7 @@ def import_bytes(raw: bytes, name: str, given: Mapping[str, Any] | None = None) 
         if rows := rows_of(found):
             return _taken(name, kind, rows, told)
     known = ", ".join(kind for kind, _ in IMPORTERS[:-1])
-    raise RunError(f"{name} is no result that Roofcast knows; it reads {known}, run files of `roofcast bench`, and tables of runs.")
+    raise UnknownFile(f"{name} is no result that Roofcast knows; it reads {known}, run files of `roofcast bench`, and tables of runs.")
 
 
 def _taken(name: str, kind: str, rows: Rows, told: Mapping[str, Any]) -> Imported:
@@ -94,7 +97,7 @@ def _taken(name: str, kind: str, rows: Rows, told: Mapping[str, Any]) -> Importe
             refused.append(Refused(where, str(error)))
     if not records:
         why = refused[0] if refused else Refused("", "It has no rows.")
-        raise RunError(f"{name}{', ' if why.where else ''}{why.where}: {why.why}")
+        raise NothingTaken(f"{name}{', ' if why.where else ''}{why.where}: {why.why}", tuple(refused))
     return Imported(name, kind, tuple(records.values()), tuple(refused))
 
 
@@ -153,4 +156,4 @@ def _signed(raw: bytes, name: str) -> Imported:
     return Imported(name, "run file", tuple(records), (), opened.signer)
 
 
-__all__ = ["GIVEN", "IMPORTERS", "Imported", "Refused", "finished", "import_bytes", "import_file"]
+__all__ = ["GIVEN", "IMPORTERS", "Imported", "NothingTaken", "Refused", "UnknownFile", "finished", "import_bytes"]

@@ -8,17 +8,19 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from core import calibrate, upload
 from core.calibrate_effect import effects, questions, sentence
 from core.catalog.own_hardware import may_store
 from core.errors import RoofcastError
+from core.importers import NothingTaken, Refused
 from core.queue import Queue
 from core.records import RunRecord
 from core.this_machine import read_machine, run_columns
 from core.upload import Upload
 from core.upload_table import MAX_BYTES, SUFFIXES, Sheet
-from core.upload_tables import beside, verdict
+from core.upload_tables import beside, shared_by, verdict
 from pages.shared import runs_charts, runs_form, runs_meaning, runs_session
 from pages.shared.words import escape
 
@@ -42,16 +44,20 @@ def draw() -> None:
         help="Results of llama-bench, llama-batched-bench, vllm bench, SGLang, GuideLLM and Ollama, run files of roofcast bench, "
         "and tables: CSV of any separator, Parquet, JSON.",
     )
-    left, middle, right = st.columns([1, 1, 2])
-    left.download_button("Template", upload.template(), upload.TEMPLATE_NAME, "text/csv", icon=":material/download:", on_click="ignore")
-    middle.download_button(
-        "Example", upload.example(), upload.EXAMPLE_NAME, "text/csv", icon=":material/download:", on_click="ignore",
-        help="Figures typed by hand to try the page with, not measured.",
-    )  # fmt: skip
-    right.caption("No prompts or answers are read, and nothing leaves this server.")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.download_button(
+            "Template", upload.template(), upload.TEMPLATE_NAME, "text/csv", icon=":material/download:", on_click="ignore",
+            help="An empty table with the columns that say most of a run. Columns of your own are understood, too.",
+        )  # fmt: skip
+        st.download_button(
+            "Example", upload.example(), upload.EXAMPLE_NAME, "text/csv", icon=":material/download:", on_click="ignore",
+            help="Figures typed by hand to try the page with, not measured.",
+        )  # fmt: skip
+        st.caption(f"No prompts or answers are read, and nothing leaves this {'computer' if may_store() else 'server'}.")
+    typed = runs_form.draw()
     given = _given(bool(files))
-    uploads = [found for place, file in enumerate(files or ()) if (found := _file(file.getvalue(), file.name, given, place))]
-    if (typed := runs_form.draw()) is not None:
+    uploads = [found for place, file in enumerate(files or ()) if (found := _file(file, given, place))]
+    if typed is not None:
         uploads.append(typed)
     if uploads:
         _judge(uploads)
@@ -83,29 +89,42 @@ _ASKED = (
 )  # fmt: skip
 
 
-def _file(raw: bytes, name: str, given: dict[str, Any], place: int) -> Upload | None:
+def _file(file: UploadedFile, given: dict[str, Any], place: int) -> Upload | None:
     """A file's runs; None, and a sentence, where there are none."""
+    session = runs_session.of_session()
+    key = (file.file_id, tuple(sorted(given.items())), runs_session.names(calibrate.own_records()))
     try:
-        found = upload.read(raw, name)
+        with st.spinner(f"Reading {escape(file.name)} …"):
+            found = runs_session.remembered((file.file_id, "what it is"), lambda: upload.read(file.getvalue(), file.name))
         if isinstance(found, Sheet):
             meanings, decimal = runs_meaning.choose(found, place)
-            return upload.from_sheet(found, meanings, given, runs_session.of_session(), decimal)
-        return upload.from_result(raw, name, given, runs_session.of_session())
+            with st.spinner(f"Reading {escape(file.name)} …"):
+                return runs_session.remembered(
+                    (*key, meanings, decimal), lambda: upload.from_sheet(found, meanings, given, session, decimal)
+                )
+        with st.spinner(f"Reading {escape(file.name)} …"):
+            return runs_session.remembered(key, lambda: upload.from_result(file.getvalue(), file.name, given, session))
     except RoofcastError as error:
         st.error(escape(str(error)), icon=":material/error:")
+        if isinstance(error, NothingTaken) and len(error.refused) > 1:
+            _left_out(file.name, error.refused, place)
         return None
 
 
 def _judge(uploads: Sequence[Upload]) -> None:
     """What was read, what was left out, every figure beside its prediction, and the question whether to keep it."""
-    for found in uploads:
-        _about(found)
+    for place, found in enumerate(uploads):
+        _about(found, place)
     records = list({record.run_id: record for found in uploads for record in found.records}.values())
+    correction = calibrate.in_effect()
+    key = ("judged", runs_session.names(records), correction and correction.version)
     with st.spinner("Predicting what was measured …"):
-        lines, failed = upload.judged(records, calibrate.in_effect())
-    st.subheader("Measured beside predicted", anchor=False)
+        lines, failed = runs_session.remembered(key, lambda: upload.judged(records, correction))
     if lines:
+        st.subheader("Measured beside predicted", anchor=False)
         st.markdown(f"**{escape(verdict(lines))}**")
+        if shared := shared_by(lines):
+            st.caption(f"All of them: {escape(' · '.join(shared))}.")
         rows = beside(lines)
         runs_charts.beside(rows, key="runs-beside")
         runs_charts.table(rows, key="runs-beside-table")
@@ -115,18 +134,26 @@ def _judge(uploads: Sequence[Upload]) -> None:
     _consent(uploads, confirmed)
 
 
-def _about(found: Upload) -> None:
+def _about(found: Upload, place: int) -> None:
     count = f"{len(found.records):,} run{'s' if len(found.records) != 1 else ''}"
-    left = f", {len(found.refused):,} left out" if found.refused else ""
+    left = f", {len(found.refused):,} row{'s' if len(found.refused) != 1 else ''} left out" if found.refused else ""
     known = f", {len(found.before):,} known already" if found.before else ""
-    st.markdown(f":green-badge[:material/check: read] **{escape(found.name)}**: {count} of {escape(found.kind)}{left}{known}")
+    st.markdown(f":green-badge[:material/check: read] **{escape(found.name)}** ({escape(found.kind)}): {count}{left}{known}")
     for note in found.notes:
         st.caption(escape(note))
     if found.refused:
-        with st.expander(f"Rows left out of {escape(found.name)}: {len(found.refused):,}"):
-            st.dataframe([{"Where": row.where, "Why": row.why} for row in found.refused], hide_index=True, key=f"runs-refused-{found.name}")
+        _left_out(found.name, found.refused, place)
     for where in dict.fromkeys(found.before.values()):
         st.caption(escape(where))
+
+
+def _left_out(name: str, refused: Sequence[Refused], place: int) -> None:
+    """Every row that was not taken, with its reason."""
+    with st.expander(f"Rows left out of {escape(name)}: {len(refused):,}", icon=":material/playlist_remove:", expanded=len(refused) < 6):
+        st.dataframe(
+            [{"Where": row.where, "Why": row.why} for row in refused], hide_index=True, key=f"runs-refused-{place}",
+            column_config={"Where": st.column_config.TextColumn(width=80), "Why": st.column_config.TextColumn(width=900)},
+        )  # fmt: skip
 
 
 def _questions(uploads: Sequence[Upload]) -> list[str]:
@@ -192,6 +219,7 @@ def _take(records: list[RunRecord], store: bool) -> None:
     found = effects(questions(records), before, after) if before is not None and after is not None else []
     st.session_state[_DONE] = {"runs": [record.run_id for record in records], "stored": store, "effects": found}
     st.session_state[_ROUND] = st.session_state.get(_ROUND, 0) + 1  # the files are dealt with: an empty uploader
+    runs_form.forget()
 
 
 def _undo() -> None:
@@ -211,7 +239,8 @@ def _kept() -> None:
     if not done:
         return
     if "wrong" in done:
-        st.error(escape(done["wrong"]))
+        st.error(escape(done["wrong"]), icon=":material/error:")
+        del st.session_state[_DONE]
         return
     with st.container(border=True, key="runs-effect"):
         where = "on this computer" if done["stored"] else "in this session"

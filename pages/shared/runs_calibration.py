@@ -15,7 +15,7 @@ from core.records import RunRecord
 from core.report import share
 from core.upload_tables import promise_rows
 from core.words import device_name
-from pages.shared import runs_charts
+from pages.shared import runs_charts, runs_session
 from pages.shared.words import escape
 
 
@@ -39,7 +39,8 @@ def draw() -> None:
 def _worth(correction: Correction, records: tuple[RunRecord, ...]) -> None:
     st.subheader("How far off, before and after", anchor=False)
     with st.spinner("Leaving out each run in turn …"):
-        worth = calibrate.left_out(correction, records)
+        key = (correction.version, runs_session.names(records))
+        worth = runs_session.remembered(("worth", *key), lambda: calibrate.left_out(correction, records))
     if not worth:
         st.caption("None of your runs can be held against an estimate of speed.")
         return
@@ -50,7 +51,7 @@ def _worth(correction: Correction, records: tuple[RunRecord, ...]) -> None:
         for one in worth
     ]  # fmt: skip
     st.dataframe(rows, hide_index=True, key="runs-worth")
-    found = calibrate.curve(correction, records)
+    found = runs_session.remembered(("curve", *key), lambda: calibrate.curve(correction, records))
     for device in dict.fromkeys(line["device"] for line in found):
         ours = [line for line in found if line["device"] == device]
         if len({line["k"] for line in ours}) > 1:
@@ -77,7 +78,7 @@ def promise() -> None:
     st.subheader("What own runs bring, measured", anchor=False)
     st.caption(
         "Machines of the corpus whose source no fit had seen: some of a machine's runs were drawn as if they were yours, the rest was "
-        "predicted with them. The line is the median machine; “chosen” are the runs that this page would have proposed."
+        "predicted with them. The line is the median machine; “proposed” are the runs that “What to measure next” would have named."
     )
     runs_charts.promise(found, key="runs-promise")
     with st.expander("As a table"):

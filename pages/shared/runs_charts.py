@@ -9,33 +9,39 @@ import pandas as pd
 import streamlit as st
 
 from core.drift import Stream
-from core.upload_tables import promise_lines
+from core.upload_tables import KINDS_SHOWN, most_off, promise_lines
 from core.words import device_name
-from pages.shared.charts import LIMIT, MEASURED, Rows
+from pages.shared.charts import LIMIT, MEASURED, MUTED, Rows
 
 _PERCENT = alt.Axis(format=".0%")
-_MOST = 40  # figures that are drawn
+_COLOURS = ("#2E8BC0", "#E69F00", "#19A57C")  # readable on light and dark
+_MOST = 24  # figures that are drawn
 
 
 def beside(rows: Rows, *, key: str) -> None:
     """Each figure's prediction and range over what was measured: right of the line we said too much."""
-    data = pd.DataFrame(rows[:_MOST])
+    drawn = most_off(rows, _MOST)
+    data = pd.DataFrame(drawn)
     scale = alt.Scale(type="log", domain=[0.33, 3], clamp=True, nice=False)
     axis = alt.Axis(values=[0.33, 0.5, 0.67, 1, 1.5, 2, 3], format=".2~f")
     hint = [
         alt.Tooltip("run:N", title="Run"), alt.Tooltip("load:N", title="Load"), alt.Tooltip("what:N", title="Figure"),
         alt.Tooltip("measured:N", title="Measured"), alt.Tooltip("predicted:N", title="Predicted"), alt.Tooltip("span:N", title="Range"),
     ]  # fmt: skip
-    y = alt.Y("label:N", title=None, sort=None, axis=alt.Axis(labelLimit=230, ticks=False, domain=False))
-    base = alt.Chart(data)
-    spans = base.mark_rule(strokeWidth=5, opacity=0.35).encode(y=y, x=alt.X("low:Q", scale=scale), x2="high:Q", tooltip=hint)
-    dots = base.mark_point(filled=True, size=80, opacity=1).encode(
-        y=y, x=alt.X("ratio:Q", scale=scale, axis=axis, title="predicted over measured, with its range"), tooltip=hint
+    y = alt.Y("place:O", title=None, axis=None)
+    base = alt.Chart(data.assign(place=range(len(drawn)), one=1.0))
+    spans = base.mark_rule(strokeWidth=6, opacity=0.5, yOffset=9, color=MUTED).encode(
+        y=y, x=alt.X("low:Q", scale=scale), x2="high:Q", tooltip=hint
     )
-    measured = alt.Chart(pd.DataFrame([{"at": 1.0}])).mark_rule(color=MEASURED, strokeWidth=2).encode(x=alt.X("at:Q", scale=scale))
-    chart = alt.layer(spans, measured, dots).properties(height=alt.Step(24))
+    dots = base.mark_point(filled=True, size=90, opacity=1, yOffset=9).encode(
+        y=y, x=alt.X("ratio:Q", scale=scale, axis=axis, title="predicted ÷ measured"), tooltip=hint
+    )
+    names = base.mark_text(align="left", yOffset=-9, fontSize=12, color=MUTED).encode(y=y, x=alt.value(0), text="label:N", tooltip=hint)
+    measured = base.mark_tick(color=MEASURED, thickness=3, size=20, yOffset=9, opacity=1).encode(y=y, x=alt.X("one:Q", scale=scale))
+    chart = alt.layer(spans, measured, dots, names).properties(height=alt.Step(44))
     st.altair_chart(chart, width="stretch", key=key, alt="Predicted over measured")
-    st.caption("The green line is what you measured; the dot is the prediction, the bar its range (10th to 90th percentile).")
+    few = f" Drawn are the {len(drawn)} that are most off, of {len(rows):,}." if len(drawn) < len(rows) else ""
+    st.caption(f"The green mark is what you measured; the dot is the prediction, the bar its range (10th to 90th percentile).{few}")
 
 
 def table(rows: Rows, *, key: str) -> None:
@@ -65,27 +71,37 @@ def curve(rows: Rows, *, key: str) -> None:
 
 
 def promise(found: Rows, *, key: str) -> None:
-    """What own runs brought on machines that were left out, by kind of figure."""
-    order = ["drawn at random", "chosen", "drawn, other models scored"]
-    base = alt.Chart(pd.DataFrame(promise_lines(found))).encode(
-        x=alt.X("k:O", title="own runs", axis=alt.Axis(labelAngle=0)),
-        y=alt.Y("median:Q", title="median error", axis=_PERCENT, scale=alt.Scale(zero=True)),
-        color=alt.Color("runs:N", title=None, sort=order, legend=alt.Legend(orient="top", columns=1, labelLimit=240)),
-        tooltip=[
-            alt.Tooltip("kind:N", title="What"), alt.Tooltip("runs:N", title="Runs"), alt.Tooltip("k:O", title="Own runs"),
-            alt.Tooltip("median:Q", title="Median machine", format=".1%"),
-        ],
-    )  # fmt: skip
-    lines = alt.layer(base.mark_line(), base.mark_point(filled=True, size=55, opacity=1)).properties(width=210, height=170)
-    kinds = alt.Facet("kind:N", title=None, sort=["decode", "prefill", "serving", "first token"])
-    chart = lines.facet(facet=kinds, columns=2)
-    st.altair_chart(chart, key=key, alt="Error on machines left out, by number of own runs")
+    """What own runs brought on machines that were left out: a chart for each kind of figure, all on one scale."""
+    lines = promise_lines(found)
+    order = list(dict.fromkeys(line["runs"] for line in lines))
+    top = alt.Scale(domain=[0, max((line["median"] for line in lines), default=1.0)], nice=True)
+    st.html(" &emsp; ".join(f'<span style="color:{c}">●</span> {runs}' for c, runs in zip(_COLOURS, order, strict=False)))
+    with st.grid(min_column_width=400, gap="medium"):
+        for kind in dict.fromkeys(line["kind"] for line in lines):
+            base = alt.Chart(pd.DataFrame([line for line in lines if line["kind"] == kind])).encode(
+                x=alt.X("k:O", title="own runs", axis=alt.Axis(labelAngle=0)),
+                y=alt.Y("median:Q", title="median error", axis=_PERCENT, scale=top),
+                color=alt.Color("runs:N", scale=alt.Scale(domain=order, range=list(_COLOURS)), legend=None),
+                tooltip=[
+                    alt.Tooltip("runs:N", title="Runs"), alt.Tooltip("k:O", title="Own runs"),
+                    alt.Tooltip("median:Q", title="Median machine", format=".1%"),
+                ],
+            )  # fmt: skip
+            chart = alt.layer(base.mark_line(), base.mark_point(filled=True, size=55, opacity=1)).properties(height=200)
+            with st.container():
+                st.markdown(f"**{KINDS_SHOWN[kind]}**")
+                st.altair_chart(chart, width="stretch", key=f"{key}-{kind}", alt=f"{kind}: error by number of own runs")
 
 
 def drift(streams: Sequence[Stream], *, key: str) -> None:
     """Rolling median error of each stream."""
     rows = [
-        {"run": run, "date": date, "error": error, "stream": f"{device_name(s.device)}, {s.runtime} {s.version}, {s.metric}".strip()}
+        {
+            "run": run,
+            "date": date,
+            "error": error,
+            "stream": f"{device_name(s.device)}, {s.runtime} {s.version}, {s.metric}".strip(),
+        }
         for s in streams
         for run, date, error in s.rolling
     ]

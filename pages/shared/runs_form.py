@@ -17,6 +17,12 @@ from pages.shared.words import escape
 _MEASURED = ("decode_toks_sec", "prefill_toks_sec", "ttft_ms_p50", "tpot_ms_p50", "latency_ms_p50", "vram_peak_gib")
 _LENGTHS = (("prompt_tokens", "Prompt tokens", 512), ("output_tokens", "Output tokens", 128),
             ("context_depth", "Tokens in the cache before", 0), ("concurrency", "Users at once", 1))  # fmt: skip
+_TYPED = "_runs_one"
+
+
+def forget() -> None:
+    """The typed run is dealt with."""
+    st.session_state.pop(_TYPED, None)
 
 
 def draw() -> Upload | None:
@@ -41,11 +47,11 @@ def draw() -> Upload | None:
                 row.update(upload.measured_in(column, amount, str(unit)))
         sent = st.form_submit_button("Set it beside the prediction")
     if sent:
-        st.session_state["_runs_one"] = upload.on_device(row)
-    if (typed := st.session_state.get("_runs_one")) is None:
+        st.session_state[_TYPED] = row
+    if (typed := st.session_state.get(_TYPED)) is None:
         return None
     try:
-        return upload.one_run(typed, runs_session.of_session())
+        return upload.one_run(upload.on_device(typed), runs_session.of_session())
     except RoofcastError as error:
         st.error(escape(str(error)), icon=":material/error:")
         return None

@@ -35,22 +35,15 @@ def draw() -> None:
     session = {record.run_id for record in runs_session.of_session()}
     rows = [{**row, "kept": "in this session" if row["run_id"] in session else "on this computer"} for row in stored_rows(records)]
     st.caption("Choose rows to delete them. What you delete no longer shifts any estimate.")
+    titles = {"run": "Run", "load": "Load", "figures": "Measured", "date": "Date", "kept": "Kept", "doubt": "Doubt", "from": "From"}
     picked = st.dataframe(
         rows,
         hide_index=True,
         on_select="rerun",
         selection_mode="multi-row",
         key="runs-stored",
-        column_order=("date", "run", "load", "figures", "kept", "doubt", "from"),
-        column_config={
-            "date": "Date",
-            "run": "Run",
-            "load": "Load",
-            "figures": "Measured",
-            "kept": "Kept",
-            "doubt": "Doubt",
-            "from": "From",
-        },
+        column_order=[column for column in titles if any(row[column] for row in rows)],
+        column_config=titles,
     )
     chosen = [rows[place]["run_id"] for place in picked["selection"]["rows"]]
     with st.container(horizontal=True):
