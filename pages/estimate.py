@@ -21,10 +21,10 @@ except RoofcastError as error:
 st.html(words.SMALL_SCREEN)
 place = first_screen.draw(found)
 details.draw(found)
-st.page_link(
-    "model.py", label="Look inside the model, operation by operation", icon=":material/schema:", query_params={"model_view": "Step by step"}
-)
-st.page_link("placement.py", label="Which device holds what", icon=":material/grid_view:")
-what_if_add.link(found.scenario, label="Compare with another build")
+with st.container(horizontal=True):
+    inside = {"model_view": "Step by step"}
+    st.page_link("model.py", label="Look inside the model, operation by operation", icon=":material/schema:", query_params=inside)
+    st.page_link("placement.py", label="Which device holds what", icon=":material/grid_view:")
+    what_if_add.link(found.scenario, label="Compare with another build")
 bundle_parts.draw(found)
 evidence.badges(found, place)  # last: the answer need not wait for the runs

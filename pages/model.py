@@ -11,7 +11,7 @@ from core.model_cache import cache_per_token, past_windows
 from core.quantity import value
 from core.sweep import answer
 from core.units import show
-from pages.shared import controls, model_choose, model_parts, model_steps, number, what_if_add
+from pages.shared import bundle_parts, controls, model_choose, model_parts, model_steps, number, what_if_add
 from pages.shared.address import show_notices
 from pages.shared.model_choose import Choice
 from pages.shared.words import CLICK, SMALL_SCREEN, escape
@@ -53,6 +53,7 @@ def _steps(found: Estimate | None, wrong: str) -> None:
         st.info(escape(wrong))
     else:
         model_steps.draw(found)
+        bundle_parts.save(found.scenario)
 
 
 show_notices()

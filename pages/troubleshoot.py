@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.errors import RoofcastError
 from core.troubleshoot import look, troubleshoot
-from pages.shared import controls, paste, progress
+from pages.shared import bundle_parts, controls, paste, progress
 from pages.shared import troubleshoot_parts as parts
 from pages.shared.address import show_notices
 from pages.shared.words import SMALL_SCREEN, escape
@@ -37,3 +37,4 @@ heard = progress.bar("Estimating what might help …")
 found = troubleshoot(scenario, symptom, progress=heard)
 heard(1.0)
 parts.fixes(found)
+bundle_parts.save(scenario)

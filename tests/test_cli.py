@@ -406,8 +406,13 @@ def test_version() -> None:
 # ---------------------------------------------------------------- documents
 
 
-def test_the_readme_names_every_command() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+def documents() -> str:
+    """What tells newcomers of the commands."""
+    return "\n".join((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/commands.md", "docs/recipes.md"))
+
+
+def test_the_documents_name_every_command() -> None:
+    readme = documents()
     commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     commands |= {str(group.name) for group in app.registered_groups}
     named = set(re.findall(r"\broofcast ([a-z][a-z-]*)\b", "\n".join(re.findall(r"`[^`]*`|```.*?```", readme, re.DOTALL))))
@@ -415,13 +420,22 @@ def test_the_readme_names_every_command() -> None:
     assert named <= commands | {"estimate"}
 
 
-def test_the_readmes_options_exist() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for line in re.findall(r"^roofcast ([a-z]+ .*)$", readme.replace("\\\n", " "), re.MULTILINE):
+def test_the_documents_options_exist() -> None:
+    for line in sorted(set(re.findall(r"^roofcast ([a-z]+ .*)$", documents(), re.MULTILINE))):
         command, *_ = line.split()
         shown = run(command, "--help").stdout
         for flag in re.findall(r"(?<=\s)--[a-z-]+", line):
             assert flag in shown, f"{command} {flag}"
+
+
+def test_the_documents_links_lead_somewhere() -> None:
+    for page in ("README.md", "docs/commands.md", "docs/recipes.md"):
+        for target, anchor in re.findall(r"\]\((?!http|/)([\w./-]*)(?:#([\w-]+))?\)", (ROOT / page).read_text(encoding="utf-8")):
+            path = (ROOT / page).parent / target
+            assert path.is_file(), f"{page}: {target}"
+            if anchor:
+                heads = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+                assert anchor in {re.sub(r"[^\w -]", "", head).strip().lower().replace(" ", "-") for head in heads}, f"{page}: {anchor}"
 
 
 # ---------------------------------------------------------------- bundles

@@ -13,7 +13,7 @@ from core.gates import targets
 from core.judged_quality import Judged, judged, quality_figures, rmse
 from core.quality import siblings
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+RECIPES = Path(__file__).resolve().parents[1] / "docs" / "recipes.md"
 
 
 def test_no_score_is_predicted_from_its_own_model_or_a_finetune() -> None:
@@ -29,7 +29,7 @@ def test_the_gate_has_its_figure() -> None:
     figure = quality_figures()["quality_rmse"]
     assert figure["n"] == len(judged())
     assert 0.01 < figure["value"] < 2 * gate["at_most"]  # neither perfect nor nonsense; met or missed is reported
-    stated = re.search(r"(\d+) scores, each predicted .* off by (0\.\d+) ", README.read_text(encoding="utf-8"))
+    stated = re.search(r"(\d+) scores, each predicted .* off by (0\.\d+) ", RECIPES.read_text(encoding="utf-8"))
     assert stated is not None and (int(stated[1]), float(stated[2])) == (figure["n"], round(figure["value"], 3))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import hashlib
 import json
@@ -70,7 +71,15 @@ def record(kind: type[Record], raw: Any, where: str) -> Record:
     except ValidationError as error:
         first = error.errors()[0]
         spot = ".".join(str(part) for part in first["loc"]) or "the record"
-        raise CatalogError(f"{where}: field '{spot}' is wrong ({first['msg']}). Correct it in data/catalog.") from error
+        if first["type"] == "missing":
+            raise CatalogError(f"{where}: the field '{spot}' is missing; add it.") from error
+        if first["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(str(first["loc"][-1]), list(kind.model_fields), 1)
+            hint = f"did you mean '{near[0]}'?" if near and len(first["loc"]) == 1 else "take it out, or correct its name."
+            raise CatalogError(f"{where}: there is no field '{spot}'; {hint}") from error
+        raise CatalogError(
+            f"{where}: field '{spot}' is wrong ({first['msg']}; it is {first['input']!r:.60}). Correct it in data/catalog."
+        ) from error
 
 
 class Edition(NamedTuple):

@@ -53,12 +53,12 @@ class ModelRecord(CatalogRecord):
     source: str
     source_path: str | None = None
     revision: str | None = None
-    licence: str | None  # of the model
-    partial: bool  # the source did not hold every field
-    published_parameters: int | None
-    published_source: str | None
+    licence: str | None = None  # of the model
+    partial: bool = False  # the source did not hold every field
+    published_parameters: int | None = None
+    published_source: str | None = None
     published_covers: Covers | None = None
-    published_active: int | None
+    published_active: int | None = None
     published_active_source: str | None = None
     aliases: tuple[str, ...] = ()
     note: str | None = None
@@ -123,11 +123,6 @@ def _record(held: HubModel) -> ModelRecord:
         source="model-files",
         source_path="/".join((held.repo, held.file or "config.json")),
         revision=held.revision,
-        licence=None,
-        partial=False,
-        published_parameters=None,
-        published_source=None,
-        published_active=None,
         config=held.config,
         note="; ".join(held.notes) or None,
     )

@@ -40,7 +40,7 @@ _CSS = """
 .hw.cmp th, .hw.cmp td { padding: 0.36rem 0.6rem; min-width: 7rem; }
 </style>
 """
-_NONE = "Choose a device in the table above: its facts, their sources and where they disagree then stand here."
+_NONE = "Choose a device in the table above to see its facts, their sources, and where sources disagree."
 
 
 def facts(chosen: Sequence[Device]) -> None:

@@ -69,7 +69,7 @@ def cache(choice: Choice) -> None:
         "Tokens": st.column_config.NumberColumn(format="localized", help="Of which a layer keeps something at this context."),
         "Window": st.column_config.NumberColumn(format="localized"),
         "MiB": st.column_config.NumberColumn(format="%.2f"),
-        "Holds": st.column_config.TextColumn("A layer holds of a token", width="medium"),
+        "Holds": st.column_config.TextColumn("A layer keeps of a token", width="medium"),
     }
     st.markdown(f"**Which layers hold what, at {tokens:,} tokens**")
     st.dataframe(pd.DataFrame(model_cache.kind_rows(model, choice.kv, tokens)), hide_index=True, column_config=config, placeholder="")
