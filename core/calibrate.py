@@ -23,10 +23,12 @@ from core.calibrate_prior import Group, left_one_out, posterior
 from core.catalog.own_hardware import may_store
 from core.corpus import open_corpus, runs_table, user_folder
 from core.correction import Correction, shipped
+from core.errors import CatalogError
 from core.judged import TIMES
 from core.observations import SPEEDS, Observations, observe_runs
 from core.predict import predict_runs
 from core.records import RunRecord, read_record
+from core.this_machine import read_machine, system_of
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -44,9 +46,22 @@ def of_session(records: Callable[[], Sequence[RunRecord]]) -> None:
 
 def own_records() -> tuple[RunRecord, ...]:
     """The runs that are the user's own: stored ones first (none on a shared server), then those of the session."""
-    stored = _stored(*_stamp()) if may_store() else ()
+    stored = _here(_stored(*_stamp())) if may_store() else ()
     kept = {record.run_id: record for record in (*stored, *(record for of in _SESSION for record in of()))}
     return tuple(kept.values())
+
+
+def _here(records: Sequence[RunRecord]) -> tuple[RunRecord, ...]:
+    """Runs of this very machine as ones of what is known of it by now: a bandwidth that was measured anew is no other machine."""
+    try:
+        facts = read_machine() if records else None
+        now = "" if facts is None or facts.gpus else system_of(facts).device
+    except CatalogError:
+        return tuple(records)  # its own page says what is wrong with it
+    if facts is None or not now:
+        return tuple(records)
+    ours = {"cpu_name": now, "device": now}
+    return tuple(r.model_copy(update=ours) if r.machine == facts.machine and not r.gpu_name and r.cpu_name else r for r in records)
 
 
 def _stamp() -> tuple[str, tuple[tuple[str, int], ...]]:
@@ -94,11 +109,11 @@ def lines_of(correction: Correction, records: Sequence[RunRecord]) -> Lines | No
     return _lines(replace(correction, own=None), tuple(used)) if used else None
 
 
-_LINES: dict[tuple[str, tuple[str, ...]], Lines | None] = {}
+_LINES: dict[tuple[str, tuple[tuple[str, str], ...]], Lines | None] = {}
 
 
 def _lines(correction: Correction, records: tuple[RunRecord, ...]) -> Lines | None:
-    key = (correction.version, tuple(record.run_id for record in records))
+    key = (correction.version, tuple((record.run_id, record.device) for record in records))
     if key not in _LINES:
         while len(_LINES) >= 16:
             _LINES.pop(next(iter(_LINES)))
@@ -176,11 +191,11 @@ def in_effect() -> Correction | None:
     return base if base is None or not records else _in_effect(base, records)
 
 
-_EFFECT: dict[tuple[str, tuple[str, ...]], Correction] = {}
+_EFFECT: dict[tuple[str, tuple[tuple[str, str], ...]], Correction] = {}
 
 
 def _in_effect(base: Correction, records: tuple[RunRecord, ...]) -> Correction:
-    key = (base.version, tuple(record.run_id for record in records))
+    key = (base.version, tuple((record.run_id, record.device) for record in records))
     if key not in _EFFECT:
         while len(_EFFECT) >= 16:
             _EFFECT.pop(next(iter(_EFFECT)))

@@ -172,7 +172,7 @@ def _one(whole: Held, ours: np.ndarray, used: np.ndarray, prior: Prior, rng: np.
         asked = Points(asked.kinds, asked.numbers, asked.shares, asked.on, np.full(len(rest), -1))
         shift, doubt = known.shift(asked), _doubt(known, asked, table["metric"])
     other = ~table["model"].isin(whole.table["model"][mine])
-    return table.assign(off=table["off"] - shift, doubt=doubt, other=other)
+    return table.assign(before=table["off"], off=table["off"] - shift, doubt=doubt, other=other)
 
 
 def _doubt(known: Posterior, asked: Points, metrics: pd.Series) -> np.ndarray:
@@ -257,7 +257,8 @@ def _quantile(table: pd.DataFrame, weight: pd.Series, low: float, high: float, s
 
 
 def _curve(scored: pd.DataFrame, without: Mapping[int, Narrowing]) -> pd.DataFrame:
-    """One line per split, kind, way, number of runs, models (same or other) and machine: lines, error, covered, width."""
+    """One line per split, kind, way, number of runs, models (same or other) and machine: lines, error, that of the same lines before,
+    covered, width."""
     table = scored.assign(interval=scored["metric"].map(INTERVAL), needed=needed(scored))
     factor = np.ones(len(table))
     block, kind, doubt = (table[name].to_numpy() for name in ("block", "interval", "doubt"))
@@ -267,23 +268,31 @@ def _curve(scored: pd.DataFrame, without: Mapping[int, Narrowing]) -> pd.DataFra
             factor[rows] = narrow.at(what, doubt[rows])
     sign = np.where(table["metric"].isin(TIMES), -1.0, 1.0)
     table = table.assign(
-        error=np.abs(np.expm1(sign * table["off"])), covered=table["needed"] <= factor, width=factor * (table["high"] - table["low"])
+        error=np.abs(np.expm1(sign * table["off"])),
+        before=np.abs(np.expm1(sign * table["before"])),
+        covered=table["needed"] <= factor,
+        width=factor * (table["high"] - table["low"]),
     )
     keys = ["split", "kind", "how", "k", "machine"]
     found = []
     for models, some in (("any", table), ("other", table[table["other"]])):
         each = some.groupby([*keys, "draw"]).agg(
-            lines=("error", "size"), error=("error", "median"), covered=("covered", "mean"), width=("width", "median")
+            lines=("error", "size"),
+            error=("error", "median"),
+            before=("before", "median"),
+            covered=("covered", "mean"),
+            width=("width", "median"),
         )
         found.append(each.groupby(keys).mean().reset_index().assign(models=models))
     curve = pd.concat(found, ignore_index=True)
     return curve.assign(width=np.exp(curve["width"])).astype(
-        {"error": "float32", "covered": "float32", "width": "float32", "lines": "float32"}
+        {"error": "float32", "before": "float32", "covered": "float32", "width": "float32", "lines": "float32"}
     )
 
 
 def read_curve(folder: Path = FOLDER) -> list[dict[str, Any]]:
-    """What own runs are worth: split, kind, how, models, k, machines, mean and median error over machines, covered, width.
+    """What own runs are worth: split, kind, how, models, k, machines, mean and median error over machines, the median on the same lines
+    before, covered, width.
 
     Raises RunError where it was not measured.
     """
@@ -296,6 +305,7 @@ def read_curve(folder: Path = FOLDER) -> list[dict[str, Any]]:
         machines=("error", "size"),
         mean=("error", "mean"),
         median=("error", "median"),
+        before=("before", "median"),
         covered=("covered", "mean"),
         width=("width", "median"),
     )

@@ -201,6 +201,7 @@ def machine(
     """
     from core.this_machine import MachineFacts, read_machine, system_of, write_machine
     from harness.machine import detect, measured, overridden
+    from harness.noise import NoiseWatch
 
     old = None if forget else read_machine()
     facts = detect()
@@ -208,7 +209,10 @@ def machine(
         kept = {n: getattr(old, n) for n in ("measured_bandwidth_gb_s", "measured_tflops", "measured_pcie_gb_s")}
         facts = facts.model_copy(update=kept)
     if measure:
+        watch = NoiseWatch()
         facts = measured(facts)
+        if flags := watch.found({}).flags:
+            typer.echo(f"Not to be trusted, since {' and '.join(flags)}: measure again when the machine is quiet.", err=True)
     if kernels:
         facts = facts.model_copy(update={"measured_tflops": {**facts.measured_tflops, **_kernels(kernels)}})
     changes = _pairs(given)

@@ -91,6 +91,9 @@ class Load:
         return [answer for answer in self.answers if not answer.error]
 
 
+_CONNECTIONS = 3  # that one request is sent on at most
+
+
 def _session(server: Server) -> aiohttp.ClientSession:
     key = os.environ.get("OPENAI_API_KEY", "")
     return aiohttp.ClientSession(
@@ -109,14 +112,26 @@ class _Refused(Exception):
 
 
 async def ask(session: aiohttp.ClientSession, server: Server, prompt: str, output_tokens: int, start: float) -> Answer:
-    """One request. Never raises: what went wrong stands in the answer's `error`."""
-    sent = time.perf_counter() - start
-    try:
-        return await _asked(session, server, prompt, output_tokens, start, sent)
-    except TimeoutError:
-        return Answer(sent, error=f"timeout after {server.timeout:g} s")
-    except (_Refused, aiohttp.ClientError, ValueError, OSError) as error:
-        return Answer(sent, error=str(error) or type(error).__name__)
+    """One request. Never raises: what went wrong stands in the answer's `error`.
+
+    Where the server closed a kept connection meanwhile, as llama-server does, it is sent on another, and timed from then on.
+    """
+    for attempt in range(_CONNECTIONS):
+        sent = time.perf_counter() - start
+        try:
+            return await _asked(session, server, prompt, output_tokens, start, sent)
+        except TimeoutError:
+            return Answer(sent, error=f"timeout after {server.timeout:g} s")
+        except (_Refused, aiohttp.ClientError, ValueError, OSError) as error:
+            if not _was_closed(error) or attempt == _CONNECTIONS - 1:
+                return Answer(sent, error=str(error) or type(error).__name__)
+    raise AssertionError("every try returns or is followed by another")
+
+
+def _was_closed(error: Exception) -> bool:
+    """Whether a connection was lost before an answer began, and not for want of a server."""
+    lost = isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
+    return lost and not isinstance(error, aiohttp.ClientConnectorError)
 
 
 async def _asked(session: aiohttp.ClientSession, server: Server, prompt: str, output_tokens: int, start: float, sent: float) -> Answer:

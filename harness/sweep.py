@@ -110,7 +110,8 @@ def _run_point(point: Point, facts: MachineFacts, options: Options, account: Acc
         Queue().put(run.records)
     if kind := run.records[0].failure:
         account.failed[point.key] = kind
-        options.tell("failed", f"{point.key}: {kind.replace('_', ' ')}")
+        last = run.error.strip().rpartition("\n")[2]  # what it ended with
+        options.tell("failed", f"{point.key}: {kind.replace('_', ' ')}{f' ({last})' if last else ''}")
     else:
         account.done.append(point.key)
         options.tell("done", f"{point.key}: {figures(run)}")

@@ -28,6 +28,8 @@ class FakeServer:
     strict: bool = False  # refuses what OpenAI's API does not have
     fails_after: int | None = None  # answers, then HTTP 500
     stops_after: int | None = None  # tokens, whatever was asked
+    drops_kept: bool = False  # closes a connection on which a second request comes, without a word
+    connections: set[int] = field(default_factory=set)
     asked: list[dict[str, Any]] = field(default_factory=list)
     wrote: list[tuple[float, float]] = field(default_factory=list)
     busy: int = 0
@@ -43,6 +45,11 @@ class FakeServer:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
+        if self.drops_kept and request.transport is not None:
+            if id(request.transport) in self.connections:
+                request.transport.close()
+                return web.Response()
+            self.connections.add(id(request.transport))
         self.asked.append(body)
         if self.chat_only and "messages" not in body:
             return web.Response(status=404, text="Not Found")

@@ -25,6 +25,7 @@ from core.records import RunRecord
 from core.runs import read_run
 from core.scenario import from_flat
 from core.sweep import answer
+from core.this_machine import MachineFacts, run_columns, system_of, write_machine
 
 ASKED = from_flat({"model": "Qwen/Qwen3-8B", "device": "RTX 4090", "runtime": "llama.cpp", "quant": "Q4_K_M", "prompt_tokens": 2048})
 ELSEWHERE = ASKED.with_(device="RTX 3090")
@@ -121,6 +122,21 @@ def test_a_run_that_was_kept_from_fitting_shifts_nothing():
 
 
 # ---------------------------------------------------------------- how it is told
+
+
+def test_runs_of_this_machine_follow_what_is_known_of_it():
+    """Its bandwidth was first read while other programs ran; measured anew it is the same machine, and its runs still count."""
+    facts = MachineFacts(machine="0123456789abcdef", cpu="Ryzen 7 7700", ram_gb=64, cores=8, measured_bandwidth_gb_s=20)
+    write_machine(facts)
+    row = {"model_id": "Qwen/Qwen3-8B", "runtime": "llama.cpp", "quant": "Q4_K_M", "output_tokens": 128, "decode_toks_sec": 5.0}
+    Queue().put([finished({**row, **run_columns(facts)}, {}, "made for a test")])
+    Queue().export()
+    before = own_records()[0].device
+    quiet = facts.model_copy(update={"measured_bandwidth_gb_s": 55.0})
+    write_machine(quiet)
+    assert own_records()[0].device == system_of(quiet).device != before
+    write_machine(quiet.model_copy(update={"machine": "f" * 16}))
+    assert own_records()[0].device == before, "another machine's runs stay as they are"
 
 
 def test_the_cited_answer_gives_the_same_numbers_and_names_the_runs():

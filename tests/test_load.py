@@ -50,6 +50,13 @@ def test_prompts_have_the_length_that_was_asked_for(steady):
     assert {len(prompt.split("\n")) for prompt in prompts} == {1}
 
 
+def test_a_kept_connection_that_the_server_closed_costs_no_answer():
+    """As llama-server does behind a streamed answer."""
+    with serving(FakeServer(drops_kept=True)) as fake:
+        _, load = run(fake, closed(2, 6, 50, 4))
+    assert len(load.completed) == 6 and not any(answer.error for answer in load.answers)
+
+
 def test_a_closed_loop_keeps_its_users_busy_and_no_more(steady):
     fake, _, load = steady
     assert fake.most_busy == 3 and load.seconds >= 4 * (0.02 + 7 * 0.0015)
