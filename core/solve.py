@@ -59,7 +59,7 @@ def solve(goal: Goal, progress: Progress | None = None, *, each: bool = False, s
             seconds[stage] = seconds.get(stage, 0.0) + took
     clock = time.perf_counter()
     best = _best(goal, results, each=each)
-    rejected = tuple(_rejection(goal, gate, results, correction) for gate in GATES)
+    rejected = _rejections(goal, results, correction)
     seconds["ranking"] = time.perf_counter() - clock
     tell(1.0, "Done")
     return Solved(goal, tuple(best), tuple(front(goal, best)), rejected, _funnel(known, results, seconds), correction.version)
@@ -158,18 +158,32 @@ def candidate(laid_out: Space, looked: Looked, n: int) -> Candidate:
     )  # fmt: skip
 
 
-def _rejection(goal: Goal, gate: str, results: list[Result], correction: Correction) -> Rejection:
-    count = sum(int((result.reason == PLACES[gate]).sum()) for result in results)
-    nearest = min((r for r in results if gate in r.near), key=lambda r: r.near[gate][2], default=None)
-    if not count or nearest is None:
-        return Rejection(gate, count, None, "")
-    i, many, ratio = nearest.near[gate]
-    index, machines_ = np.array([i]), np.array([float(many)])
-    found = exact_pass(nearest.space, correction, index, machines_)
-    rate = usd_per_h(nearest.space, index, found.table["power"])
-    one = Looked(index, machines_, found.table, list(found.bands), found.support, rate, np.array([PLACES[gate]]))
-    record = candidate(nearest.space, one, 0)
-    return Rejection(gate, count, record, missed(goal, gate, record, float(found.table["short"][0]), ratio))
+def _rejections(goal: Goal, results: list[Result], correction: Correction) -> tuple[Rejection, ...]:
+    """What each gate turned away, and what came nearest to it: looked at exactly, in one pass a model."""
+    nearest = {
+        gate: min((n for n, r in enumerate(results) if gate in r.near), key=lambda n: results[n].near[gate][2], default=None)
+        for gate in GATES
+    }
+    records: dict[str, tuple[Candidate, float]] = {}
+    for number, result in enumerate(results):
+        gates = [gate for gate, of in nearest.items() if of == number]
+        if not gates:
+            continue
+        index = np.array([result.near[gate][0] for gate in gates])
+        many = np.array([float(result.near[gate][1]) for gate in gates])
+        found = exact_pass(result.space, correction, index, many)
+        rate = usd_per_h(result.space, index, found.table["power"])
+        looked = Looked(index, many, found.table, list(found.bands), found.support, rate, np.array([PLACES[gate] for gate in gates]))
+        records |= {gate: (candidate(result.space, looked, n), float(found.table["short"][n])) for n, gate in enumerate(gates)}
+    rejected = []
+    for gate in GATES:
+        count = sum(int((result.reason == PLACES[gate]).sum()) for result in results)
+        if count and gate in records:
+            record, short = records[gate]
+            rejected.append(Rejection(gate, count, record, missed(goal, gate, record, short)))
+        else:
+            rejected.append(Rejection(gate, count, None, ""))
+    return tuple(rejected)
 
 
 def _funnel(known: int, results: list[Result], seconds: dict[str, float]) -> Funnel:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from core import choices
-from core.catalog import instances
+from core.catalog import instances, links
 from core.errors import RoofcastError
 from core.goal import LISTS, Goal, goal
 from core.solve_words import OBJECTIVES, SIDE_NAMES
@@ -21,12 +21,17 @@ NUMBERS = ("prompt_tokens", "output_tokens", "context_tokens", "users", "request
            "max_latency_s", "min_output_tok_s", "max_usd_per_month", "max_purchase_usd", "max_power_w", "max_devices", "max_machines",
            "utilisation", "electricity_usd_per_kwh", "owned.count", "owned.ram_gb")  # fmt: skip
 SWITCHES = ("have_host", "offload", "pessimistic", "sure")
-NAMES = ("models", "devices", "runtimes", "providers", "owned.device", "region", *WORDS)
+NAMES = ("models", "devices", "runtimes", "providers", "owned.device", "owned.cpu", "owned.link", "region", *WORDS)
 CONTROLS = frozenset((*NUMBERS, *SWITCHES, *NAMES))
 
 
 def providers() -> list[str]:
     return sorted({row.provider for row in instances.instances() if not row.unsupported})
+
+
+def card_links() -> list[str]:
+    """What joins cards of one machine, as people call it."""
+    return [entry.name for entry in links.links().values() if entry.kind in ("pcie", "nvlink", "nvlink-bridge", "xgmi")]
 
 
 def exact_link(asked: Mapping[str, list[str]]) -> tuple[dict[str, list[str]], list[str]]:
@@ -50,6 +55,10 @@ def _exact(key: str, text: str) -> str:
         return str(choices.exact("model", text))
     if key in ("devices", "owned.device"):
         return str(choices.exact("device", text))
+    if key == "owned.cpu":
+        return str(choices.exact("cpu", text))
+    if key == "owned.link":
+        return links.link(text).name
     if key == "runtimes":
         return str(choices.exact("runtime", text))
     if key in SWITCHES:

@@ -57,11 +57,13 @@ def _or_nan(amount: float | None) -> float:
     return float("nan") if amount is None else amount
 
 
-def missed(goal: Goal, gate: str, candidate: Candidate, short: float, ratio: float) -> str:
+def missed(goal: Goal, gate: str, candidate: Candidate, short: float) -> str:
     """By how much a candidate misses a gate, in a sentence."""
     what = f"{model_name(candidate.scenario.model)} on {way(candidate)}"
     if gate in ("memory", "quality"):  # however many machines there are
         what = f"{model_name(candidate.scenario.model)} on {way(replace(candidate, machines=1))}"
+    if gate in ("ttft", "tpot", "latency") and goal.request_rate_per_s is None and 1 < goal.users <= candidate.machines:
+        what = f"{model_name(candidate.scenario.model)} on {way(replace(candidate, machines=1))}, with one user alone,"
     if gate == "context":
         made = ir(candidate.scenario.model).max_context
         return f"{model_name(candidate.scenario.model)} was made for {made:,} tokens of context, not {goal.context:,}."
@@ -92,7 +94,7 @@ def missed(goal: Goal, gate: str, candidate: Candidate, short: float, ratio: flo
 
 def asked_words(goal: Goal) -> str:
     """The goal in a sentence."""
-    models = " or ".join(model_name(name) for name in goal.models) if len(goal.models) < 4 else f"one of {len(goal.models)} models"
+    models = " or ".join(model_name(name) for name in goal.models) if len(goal.models) < 4 else f"One of {len(goal.models)} models"
     who = f"{goal.users:,} users at once" if goal.users > 1 else "one user"
     if goal.request_rate_per_s is not None:
         who = f"{goal.request_rate_per_s:g} requests a second"

@@ -7,13 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from core.catalog.models import ir
+from core.evidence import nearest
 from core.goal import Goal, goal
 from core.predict import write_whole
+from core.quantity import value
 from core.solve import solve
 from core.solve_tiers import gives_way
 from core.solve_words import OBJECTIVES, asked_words, differs, how_many, machines, quality_words, running
 from core.solved import GATES, Candidate, Solved
 from core.sweep import answer
+from core.trust import what_to_trust
 from core.units import show
 from core.words import model_name, ranged
 
@@ -47,7 +51,7 @@ QUESTIONS: dict[str, dict[str, Any]] = {
         "hardware": "cloud", "sure": True,
     },
     "Qwen3-235B on a Mac Studio (M3 Ultra, 512 GB)": {
-        **LARGE, "owned": {"device": "m3-ultra-80core", "ram_gb": 512, "profile": "mac-studio-m3-ultra"},
+        **LARGE, "owned": {"device": "m3-ultra-80core", "ram_gb": 512},
     },
     "Qwen3-235B on four RTX 3090 in a workstation with 256 GB": {
         **LARGE, "owned": {"device": "RTX 3090", "count": 4, "ram_gb": 256, "cpu": "EPYC 9354", "link": "pcie-4.0-x16"},
@@ -57,16 +61,21 @@ QUESTIONS: dict[str, dict[str, Any]] = {
         "output_tokens": 128, "context_tokens": 2048, "min_decode_tok_s": 5, "objective": "model_size",
     },
 }  # fmt: skip
+# Questions whose answers are then held against each other.
+AGAINST = [("Qwen3-235B on a Mac Studio (M3 Ultra, 512 GB)", "Qwen3-235B on four RTX 3090 in a workstation with 256 GB")]
 _HEAD = """# What the solver answers
 
 Written by `python -m harness.answers`; the page "What should I buy?" opens each question by its link. Prices of cards are launch
-prices and those of whole machines list prices from general knowledge, all marked as guesses: put in what you would pay.
+prices and those of whole machines list prices from general knowledge, all marked as guesses: put in what you would pay. Numbers are
+medians with the range from the 10th to the 90th percentile; ranking and comparing is done at the bad ends of the ranges. Seconds are
+those of a machine with two cores that other programs used, too.
 
 """
 
 
 def lines() -> Iterator[str]:
     """Every question with its answer, the runner-up, why, and where the candidates went. Raises as `solve` does."""
+    answered: dict[str, Candidate] = {}
     for title, raw in QUESTIONS.items():
         asked = goal(raw)
         solve(asked)  # warm, as on a server
@@ -78,18 +87,37 @@ def lines() -> Iterator[str]:
         yield f"{asked_words(asked)} Best is: {OBJECTIVES[asked.objective].lower()}.{sure} [Open](/target?{asked.to_query()})\n"
         yield from _answered(asked, found)
         yield f"{_funnel(found, took)}\n"
+        if found.ranked:
+            answered[title] = found.ranked[0]
+        for one, other in AGAINST:
+            if title == other and one in answered and other in answered:
+                yield f"{_against(answered[one], answered[other])}\n"
 
 
 def _answered(asked: Goal, found: Solved) -> Iterator[str]:
     if not found.ranked:
         yield "Nothing in the catalog meets this.\n"
     for name, candidate in zip(("Answer", "Runner-up"), found.ranked, strict=False):
-        yield f"- **{name}: {model_name(candidate.scenario.model)} on {machines(candidate)}**, {running(candidate)}. {_numbers(candidate)}"
+        what = f"{model_name(candidate.scenario.model)} on {machines(candidate)}"
+        yield f"- **{name}: {what}**, {running(candidate)}{_on_host(candidate)}. {_numbers(candidate)} {_trust(candidate)}"
     if found.ranked:
         first = found.ranked[0]
         yield f"- **Why:** {_why(found)} {quality_words(first)} {gives_way(asked, first)}"
-    misses = [f"{GATES[gone.gate]}: {gone.sentence}" for gone in found.rejected if gone.sentence]
-    yield "- **Nearest misses:** " + " ".join(misses) + "\n"
+    if others := list(_others(asked, found)):
+        yield f"- **The other models:** {'; '.join(others)}."
+    yield "- **Nearest misses:**"
+    yield from (f"  - {GATES[gone.gate]}: {gone.sentence}" for gone in found.rejected if gone.sentence)
+    yield ""
+
+
+def _on_host(candidate: Candidate) -> str:
+    """What lies in host memory, where not all fits the devices."""
+    if candidate.fits == "in_vram":
+        return ""
+    used = answer(candidate.scenario).resolved
+    if experts := used.get("experts_on_cpu"):
+        return f", the experts of {experts:g} layers in host memory"
+    return ", part of the weights in host memory"
 
 
 def _numbers(candidate: Candidate) -> str:
@@ -97,7 +125,15 @@ def _numbers(candidate: Candidate) -> str:
     first, each = ranged(said, "ttft", "s"), ranged(said, "decode_rate", "tok/s")
     speeds = f"{each} each, first token in {first}, {show(candidate.output_rate, 'tok/s')} in all"
     buy = f", {show(candidate.purchase_usd, 'USD')} to buy" if candidate.purchase_usd else ""
-    return f"{speeds}; {how_many(candidate)}; {show(candidate.usd_per_month, 'USD')} a month{buy}; {show(candidate.power_w, 'W')}."
+    memory = f"{show(float(value(said.device.peak)), 'B')} of {show(float(value(said.device.limit)), 'B')} on each device"
+    cost = f"{show(candidate.usd_per_month, 'USD')} a month{buy}"
+    return f"{speeds}; {memory}; {how_many(candidate)}; {cost}; {show(candidate.power_w, 'W')}."
+
+
+def _trust(candidate: Candidate) -> str:
+    said = answer(candidate.scenario)
+    told = what_to_trust(said, nearest(candidate.scenario, corrected=said.version is not None))
+    return f"To trust: speed {told.speed.word}, tail {told.tail.word}, memory {told.memory.word}."
 
 
 def _why(found: Solved) -> str:
@@ -107,7 +143,27 @@ def _why(found: Solved) -> str:
     if not others:
         return start
     apart = differs(others[0], first)
-    return f"{start} The runner-up {apart}." if apart else f"{start} The runner-up is as good."
+    return f"{start} At the bad ends of the ranges the runner-up {apart}." if apart else f"{start} The runner-up is as good."
+
+
+def _others(asked: Goal, found: Solved) -> Iterator[str]:
+    """The best way with each further model of a shortlist; which of them meet the goal in no way."""
+    best: dict[str, Candidate] = {}
+    for candidate in found.ranked:
+        best.setdefault(candidate.scenario.model, candidate)
+    named = {candidate.scenario.model for candidate in found.ranked[:2]}
+    for model, candidate in best.items():
+        if model not in named:
+            speed = ranged(answer(candidate.scenario), "decode_rate", "tok/s")
+            yield f"{model_name(model)} in {candidate.quant} on {machines(candidate)} at {speed}"
+    without = [model_name(model) for name in asked.models if (model := ir(name).id) not in best]
+    if without and best:
+        yield f"none listed with {', '.join(without)}"
+
+
+def _against(one: Candidate, other: Candidate) -> str:
+    apart = differs(other, one)
+    return f"**Between the two:** against {machines(one)}, at the bad ends of the ranges, {machines(other)} {apart or 'is as good'}."
 
 
 def _funnel(found: Solved, took: float) -> str:

@@ -9,7 +9,7 @@ import pytest
 from core.goal import goal
 from core.quantity import Quantity, value
 from core.solve import solve
-from core.solve_form import CONTROLS, WORDS, exact_link, goal_of
+from core.solve_form import CONTROLS, WORDS, card_links, exact_link, goal_of
 from core.solve_tables import figures, front_rows, funnel_rows, listed_rows
 from core.solve_tiers import TIERS
 from core.solve_words import OBJECTIVES, SIDE_NAMES, asked_words, headline, how_many, way
@@ -39,12 +39,14 @@ def test_a_link_is_made_exact_and_what_it_cannot_mean_is_said() -> None:
 
 
 def test_a_goals_own_link_opens_the_page() -> None:
-    asked = goal({**ASKED, "owned": {"device": "RTX 3090", "count": 2}, "hardware": ["owned", "cloud"], "objective": "latency"})
+    owned = {"device": "RTX 3090", "count": 2, "cpu": "EPYC 9354", "link": "pcie-4.0-x16"}
+    asked = goal({**ASKED, "owned": owned, "hardware": ["owned", "cloud"], "objective": "latency"})
     from urllib.parse import parse_qs
 
     kept, notices = exact_link({key: texts for key, texts in parse_qs(asked.to_query()).items() if key in CONTROLS})
     assert not notices
     assert kept["objective"] == [OBJECTIVES["latency"]] and kept["owned.count"] == ["2"]
+    assert kept["owned.link"][0] in card_links() and "9354" in kept["owned.cpu"][0]
     assert kept["hardware"] == [SIDE_NAMES["owned"], SIDE_NAMES["cloud"]]
 
 

@@ -9,7 +9,7 @@ import streamlit as st
 from core import choices
 from core.goal import Goal
 from core.inspect_model import model_options
-from core.solve_form import FLOORS, TIMES, exact_link, goal_of, providers
+from core.solve_form import FLOORS, TIMES, card_links, exact_link, goal_of, providers
 from core.solve_words import OBJECTIVES, SIDE_NAMES
 from pages.shared.words import escape
 
@@ -105,9 +105,26 @@ def _hardware(given: dict[str, Any]) -> None:
             _number(given, "owned.count", "Count", 1, 4096, 1, 1)
         with right:
             _number(given, "owned.ram_gb", "RAM, GB", 0.5, 100_000.0, None, 8.0, "Of a Mac or other unified memory: all of it.")
+        _host(given)
     if SIDE_NAMES["build"] in given["hardware"]:
         given["have_host"] = st.toggle(
             "A PC for the cards is there", key="have_host", bind="query-params", help="Then a build costs its cards alone."
+        )
+
+
+def _host(given: dict[str, Any]) -> None:
+    """What is around cards of one's own; an integrated device has it by itself."""
+    device = given["owned.device"]
+    if device is None or choices.kind_of(device) != "card":
+        return
+    cpus = [name for name in choices.cpu_names() if name != choices.AUTO]
+    given["owned.cpu"] = st.selectbox(
+        "Its CPU", cpus, index=None, key="owned.cpu", bind="query-params", placeholder="a usual one",
+        help="Computes the weights that lie in host memory.",
+    )  # fmt: skip
+    if given["owned.count"] > 1:
+        given["owned.link"] = st.selectbox(
+            "Between the cards", card_links(), index=None, key="owned.link", bind="query-params", placeholder="as the card has it"
         )
 
 
@@ -136,7 +153,15 @@ def _more(given: dict[str, Any]) -> None:
         given["providers"] = st.multiselect("Only these providers", providers(), key="providers", bind="query-params")
         given["region"] = st.text_input("Region", key="region", bind="query-params", placeholder="any, such as us-east", max_chars=60)
         _number(given, "max_devices", "Devices of one machine, at most", 1, 576, 8, 1)
+        _number(given, "max_machines", "Machines, at most", 1, 4096, 64, 1)
+        _number(given, "utilisation", "Share of the capacity planned for", 0.05, 1.0, None, 0.05,
+                "Empty: 0.7 of random arrivals, for bursts need room; all of it for users at once, who are a peak already.")  # fmt: skip
+        _number(given, "electricity_usd_per_kwh", "Electricity, $ per kWh", 0.0, 5.0, None, 0.01)
         given["offload"] = st.toggle("Weights may lie in host memory", True, key="offload", bind="query-params")
+        given["sure"] = st.toggle(
+            "Targets hold at the slow end of ranges, too", key="sure", bind="query-params",
+            help="Off: by the median; “Balanced” and “Headroom” hold at the slow end anyway.",
+        )  # fmt: skip
         given["pessimistic"] = st.toggle(
             "Rank by the bad end of ranges",
             True,

@@ -9,7 +9,9 @@ import pandas as pd
 import streamlit as st
 
 from core import report
+from core.scenario import from_query
 from core.scores import Scores, link_or_reason
+from pages.shared import what_if_add
 from pages.shared.words import escape
 
 _ROW_CONFIG = {
@@ -85,7 +87,11 @@ def draw(scores: Scores, row: int, *, key: str) -> None:
         )
         query, reason = link_or_reason(run)
         if query:
-            st.link_button("Explain this run's estimate", f"./?{query}", type="primary", icon=":material/account_tree:", key=f"link-{key}")
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                st.link_button(
+                    "Explain this run's estimate", f"./?{query}", type="primary", icon=":material/account_tree:", key=f"link-{key}"
+                )
+                what_if_add.link(from_query(query))
         else:
             st.caption(escape(f"This run has no estimate to open: {reason}"))
         left, right = st.columns([3, 2])
