@@ -80,7 +80,9 @@ class Model(_Part):
         if read is not None:
             if len(read.tensors) > _MOST_TENSORS:
                 raise ValueError(f"a model must have at most {_MOST_TENSORS:,} tensors")
-            if any(not 0 <= size <= _MOST_BYTES for t in read.tensors for size in (t.elements, t.bytes, t.copies)):
+            sizes = [size for _, size in read if isinstance(size, int)]
+            sizes += [size for tensor in read.tensors for size in (tensor.elements, tensor.bytes, tensor.copies)]
+            if not all(0 <= size <= _MOST_BYTES for size in sizes):
                 raise ValueError("a tensor's size must lie between 0 and 10^15")
         return read
 
@@ -194,10 +196,13 @@ def layout(ir: ModelIR) -> dict[str, Any]:
         name = tensor.name if tensor.layer is None else tensor.name.replace(f".{tensor.layer}.", ".*.", 1)
         tensors[name, tensor.shape, tensor.group, tensor.shard, tensor.block] += 1
     blocks = [asdict(block) | {"layers": ranges(block.layers)} for block in ir.blocks]
+    told = ("kind", "layers", "width", "heads", "inner", "patch", "merge", "parameters", "stored_bytes")
+    tower = None if ir.tower is None else {name: getattr(ir.tower, name) for name in told}
     return {
         "model_type": ir.model_type, "layers": ir.layers, "hidden": ir.hidden, "vocab": ir.vocab, "max_context": ir.max_context,
         "parameters": ir.parameters, "active_parameters": ir.active_parameters, "tied_embeddings": ir.tied_embeddings,
         "published_as": ir.native_quant or ir.native_dtype, "stored_bytes": sum(size for _, size in ir.stored) or None, "blocks": blocks,
+        "vision_tower": tower,
         "tensors": [
             {"name": name, "shape": list(shape), "group": group, "split_by": shard, "block": block, "count": count}
             for (name, shape, group, shard, block), count in tensors.items()
