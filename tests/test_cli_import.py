@@ -75,4 +75,4 @@ def test_what_cannot_be_taken_is_one_sentence(file, words, says):
 def test_a_good_file_is_taken_beside_a_bad_one(file, tmp_path):
     (tmp_path / "bad.txt").write_text("hello")
     result = said("import", str(tmp_path / "bad.txt"), file, "--set", "gpu_name=H100 SXM", code=2)
-    assert "1 new runs are stored" in result.stdout and "no result that Roofcast knows" in result.stderr
+    assert "1 new runs are stored" in result.stdout and "bad.txt has one column only" in result.stderr

@@ -53,7 +53,7 @@ def test_looking_fills_the_page_and_leads_to_an_estimate(monkeypatch: pytest.Mon
     page.button("here-look").click().run()
     assert looked == [False] and page.subheader[0].value.startswith("2 × H100 SXM5 80GB")
     assert links[-1] == knobs(CARDS) == {"device": "H100 SXM5 80GB", "count": "2", "cpu": "EPYC 9354", "ram_gb": "128.0"}
-    assert list(page.dataframe[0].value["Taken for"]) == ["H100 SXM5 80GB"] and "Engine: vllm" in told(page)
+    assert list(page.dataframe[0].value["Taken for"]) == ["H100 SXM5 80GB"] and "Engine" in told(page) and "0.11.0" in told(page)
     page.button("here-forget").click().run()
     assert read_machine() is None and "Nobody has looked" in told(page)
 

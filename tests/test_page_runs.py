@@ -134,7 +134,7 @@ def test_a_file_without_a_usable_row_names_each_of_them() -> None:
 
 
 def test_columns_are_guessed_with_reasons_and_can_be_set_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    raw = csv(f"{ROW},0,4,0.05", header="model,gpu,engine,quant,output tokens,depth,tok/s,first token").replace(b",4,", b",120,")
+    raw = csv(f"{ROW},512,120,0.05", header="model,gpu,engine,quant,output tokens,input tokens,tok/s,first token")
     page = brought(("mine.csv", raw))
     rows = {row["Column"]: row for row in page.data_editor[0].value.to_dict("records")}
     assert rows["first token"]["Unit"] == "s" and "by the size of the numbers" in rows["first token"]["Why"]
