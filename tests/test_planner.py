@@ -103,6 +103,37 @@ def test_cheapest_first_and_then_what_loses_least() -> None:
     assert kept == sorted(kept, reverse=True)
 
 
+# ---- Its worked examples and sensitivity tables, with our verdicts (what loses least of what costs the same; its own: Q4_K_M)
+
+
+@pytest.mark.parametrize(
+    ("asked", "best"),
+    [
+        # Example 1, $14.40 as there: of what fits 8 GB Q8_0 loses least.
+        ({"request_rate": 0.1, "latency_slo_ms": 5000.0, "quality_target": 0.5, "hardware": "RTX 4060 8GB", "budget": 30.0,
+          "runtimes": ("ollama",)}, ("Q8_0", "ollama", 1, 14.40)),
+        # Example 2, $43.20 as there, one vLLM carries four requests a second; in full precision, which no composite was scored of.
+        ({"request_rate": 4.0, "latency_slo_ms": 3000.0, "quality_target": 0.6, "hardware": "RTX 4090 24GB", "budget": 100.0},
+         ("FP16", "vllm", 1, 43.20)),
+        # Example 4, $25.20.
+        ({"models": ("meta-llama/Llama-3.2-1B-Instruct",), "request_rate": 2.0}, ("FP16", "vllm", 1, 25.20)),
+        # Budget: $10 buys nothing; from $25.20 on nothing more is bought. Latency: from 3 s on it binds nothing. Quality: full precision
+        # keeps all of its own, so no target turns it away (its table: very few survive 0.7).
+        ({"budget": 10.0}, None),
+        ({"budget": 50.0}, ("FP16", "vllm", 1, 25.20)),
+        ({"latency_slo_ms": 3000.0}, ("FP16", "vllm", 1, 25.20)),
+        ({"quality_target": 0.7}, ("FP16", "vllm", 1, 25.20)),
+    ],
+)  # fmt: skip
+def test_its_examples_and_tables(asked: dict[str, object], best: tuple[str, str, int, float] | None) -> None:
+    options = planned(**asked).options
+    if best is None:
+        assert not options
+        return
+    told = option_dict(options[0])
+    assert (told["quant"], told["backend"], told["n_agents"], told["monthly_cost"]) == best
+
+
 # ---- Quality
 
 
