@@ -106,7 +106,8 @@ def as_controls(asked: Scenario) -> dict[str, Any]:
     known = {knob: written(knob_of(asked, knob)) for knob in sorted(_KNOBS)}
     named = ("model", "device", "cpu", "profile", "instance", "runtime", "quant", "kv_dtype", "host_link", "others")
     exact = {knob: choices.exact(knob, str(known[knob]), asked.runtime) for knob in named if known[knob]}
-    return {**{knob: item if item != "" else None for knob, item in known.items()}, **exact}
+    vision = None if known["vision"] is None else str(known["vision"]).lower()
+    return {**{knob: item if item != "" else None for knob, item in known.items()}, **exact, "vision": vision}
 
 
 # ---------------------------------------------------------------- from a command line

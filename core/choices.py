@@ -20,6 +20,7 @@ NONE = "none"
 # What pages call how requests arrive and how layers are split; links carry these titles.
 ARRIVALS = {"closed": "Users at once", "open": "Requests/s", "static": "One batch", "saturated": "As many as fit"}
 SPLITS = {AUTO: "auto", "layer": "by layer", "tensor": "within layers", "none": "one card alone"}
+VISION = {AUTO: "as the runtime does", "true": "loaded", "false": "left out"}
 NUMA = {AUTO: "not told of them", "distribute": "spread over them", "isolate": "one socket alone", "numactl": "as numactl says"}
 
 # Formats that only a fork of llama.cpp reads.
@@ -198,6 +199,11 @@ def default_quant(runtime: str, backend: str | None = None, model: str | None = 
     return AUTO if names[0] == AUTO else wanted if wanted in names else names[0]
 
 
+def has_tower(model: str) -> bool:
+    """Whether a model reads images, by its vision tower."""
+    return models.ir(model).tower is not None
+
+
 def kv_names(runtime: str) -> list[str]:
     return [AUTO, *runtimes.runtime(runtime).kv_dtypes]
 
@@ -229,8 +235,10 @@ def exact(knob: str, text: str, runtime: str = RUNTIME) -> Any:
         return exact_cards(text)
     if knob == "host_link":
         return AUTO if text == AUTO else links.host_link(text).id
-    if knob in ("arrival", "split", "numa"):
-        titles = {"arrival": ARRIVALS, "split": SPLITS, "numa": NUMA}[knob]
+    if knob == "vision":
+        text = {"1": "true", "0": "false"}.get(text, text.lower())
+    if knob in ("arrival", "split", "numa", "vision"):
+        titles = {"arrival": ARRIVALS, "split": SPLITS, "numa": NUMA, "vision": VISION}[knob]
         return next((name for name, title in titles.items() if text in (name, title)), text)
     if knob == "backend":
         return text

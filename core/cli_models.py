@@ -60,8 +60,11 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         rows.append(("Files", f"{show(found['file_bytes'], 'B')} in {len(found['files'])} ({found['file_bytes']:,} bytes)"))
         total = sum(found["dtypes_bytes"].values()) or 1
         rows.append(("Types", ", ".join(f"{dtype} {amount / total:.1%}" for dtype, amount in found["dtypes_bytes"].items())))
+    if tower := found.get("vision_tower"):
+        said = "; ".join(filter(None, (tower["weights_from"], tower.get("origin"), *tower["assumed"].values())))
+        rows.append(("Vision tower", f"{tower['parameters']:,} parameters more, {show(tower['weights_bytes'], 'B')} ({said})"))
     if found.get("vision_files"):
-        rows.append(("Vision tower", ", ".join(found["vision_files"])))
+        rows.append(("Vision files", ", ".join(found["vision_files"])))
     for title, text in rows:
         yield f"  {title:<18}{text}"
     yield "\nFields"

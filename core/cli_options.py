@@ -87,6 +87,7 @@ OPTIONS = (
     _o("mla_cache", "--mla-cache", str, LAYOUT, "What an MLA layer keeps of a token: latent, latent_and_values or full."),
     _o("cuda_graphs", "--cuda-graphs/--no-cuda-graphs", bool, LAYOUT, "Captured graphs. (default: the runtime's)"),
     _o("threads", "--threads", int, LAYOUT, "CPU threads."),
+    _o("vision", "--vision/--no-vision", bool, LAYOUT, "Hold the model's vision tower. (default: as the runtime does)"),
     _o("held_steps", "--held-steps", float, LAYOUT, "Decode steps for which the engine holds new requests back: half of SGLang's "
        "--scheduler-recv-interval, TensorRT-LLM's batch_wait_timeout_iters. (default: 0)"),
     _o("max_context", "--context -c", int, LOAD,
@@ -97,6 +98,8 @@ OPTIONS = (
     _o("output_tokens", "--output-tokens -o", int, LOAD, f"Tokens of an answer. (default: {OUTPUT_TOKENS})"),
     _o("context_depth", "--context-depth", int, LOAD, "Tokens in the cache before the prompt comes. (default: 0)"),
     _o("prefix_cached_tokens", "--prefix-cached", int, LOAD, "Prompt tokens in the prefix cache. (default: 0)"),
+    _o("images", "--images", int, LOAD, "Images in each prompt, beside its tokens. (default: 0)"),
+    _o("image_size", "--image-size", str, LOAD, "Pixels of an image, width x height. (default: 1024x1024)"),
     _o("concurrency", "--users -u", int, LOAD, "Users who ask again as soon as they are answered. (default: 1)"),
     _o("request_rate_per_s", "--request-rate", float, LOAD, "Requests a second, arriving at random, instead of users."),
     _o("arrival", "--arrival", str, LOAD, "closed (users), open (--request-rate), static (one batch) or saturated."),
@@ -207,22 +210,38 @@ def _instance(given: dict[str, Any]) -> None:
             raise ScenarioError(f"{rented.type} has {own['count']} × {own['device']}; leave out either --instance or {_FLAG[knob]}.")
 
 
+def _images(given: Mapping[str, Any]) -> int:
+    """Tokens that the prompt's images take."""
+    from core.catalog.models import ir
+    from core.scenario import scenario
+    from core.vision import tokens_needed
+
+    if not given.get("images"):
+        return 0
+    load = {knob: given[knob] for knob in ("images", "image_size") if knob in given}
+    asked = scenario({"model": given["model"], "system": {"device": ""}, "workload": load})
+    return tokens_needed(asked, ir(given["model"])) - asked.workload.context
+
+
 def _context(given: dict[str, Any]) -> None:
     """Fills in the prompt, so that it fills the context that was asked for."""
     context = given.get("max_context")
     if context is None or context < 1:
         return  # none given, or a figure that the scenario refuses
-    depth = max(given.get("context_depth", 0), 0)
+    pictures = _images(given)
+    depth = max(given.get("context_depth", 0), 0) + pictures
     output = given.get("output_tokens", OUTPUT_TOKENS)
     if "prompt_tokens" in given:
         needed = given["prompt_tokens"] + output + depth
         if needed > context:
-            raise ScenarioError(f"Prompt, answer and depth need {needed:,} tokens, more than --context {context:,}; raise it.")
+            images = f" and {pictures:,} of images" if pictures else ""
+            raise ScenarioError(f"Prompt, answer and depth{images} need {needed:,} tokens, more than --context {context:,}; raise it.")
         return
     if "output_tokens" not in given:
         output = given["output_tokens"] = min(output, max(1, (context - depth) // 2))
     if context - depth - output < 1:
         raise ScenarioError(
-            f"--context {context:,} leaves no room for a prompt beside {output:,} tokens of answer and {depth:,} of depth; raise it."
+            f"--context {context:,} leaves no room for a prompt beside {output:,} tokens of answer and {depth:,} of depth"
+            f"{' and images' if pictures else ''}; raise it."
         )
     given["prompt_tokens"] = context - depth - output

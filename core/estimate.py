@@ -233,6 +233,9 @@ def launch(answer: Estimate) -> str:
     for name in ("token_budget", "micro_batch", "memory_fraction", "cuda_graphs"):
         if getattr(deploy, name) is None:
             knobs[name] = None
+    images = answer.scenario.workload.images
+    asked = images > 0 and runtimes.runtime(r["runtime"]).vision == "flag"
+    knobs |= {"vision": deploy.vision if deploy.vision is not None else asked or None, "image_limit": images or None}
     knobs |= {"main_gpu": deploy.main_gpu, "numa": deploy.numa, "tensor_split": _shares_of_cards(answer)}
     if deploy.split == "none":
         knobs["split"] = "none"

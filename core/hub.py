@@ -19,6 +19,7 @@ from core.catalog.quants import quants
 from core.errors import HubError
 from core.gguf import FILE_TYPES, GgufHeader, Stream, read_gguf
 from core.gguf_config import config_of
+from core.gguf_tower import tower_config, tower_file
 from core.hub_http import RemoteFile, Repo, no_answer, offline
 from core.hub_model import HubModel
 from core.hub_names import LOCAL, Target, hub_name, parse
@@ -189,7 +190,20 @@ def _gguf(repo: Repo, target: Target) -> HubModel:
         header = read_gguf(stream, name)
         return header, _whole(stream.size, header.file_bytes, name)
 
-    return _assembled(read, repo.name, repo.commit, target.file, _towers(repo.files))
+    return _with_tower(_assembled(read, repo.name, repo.commit, target.file, _towers(repo.files)), read)
+
+
+def _with_tower(model: HubModel, read: Callable[[str], tuple[GgufHeader, int]]) -> HubModel:
+    """The model with what the header of its tower's file says; a file that cannot be read leaves it without."""
+    file = tower_file(model.vision)
+    if file is None:
+        return model
+    try:
+        header, _ = read(file)
+    except HubError as error:
+        return model.model_copy(update={"notes": (*model.notes, f"the vision tower is left out: {error}")})
+    update = {"config": {**model.config, **tower_config(header)}, "tower_bytes": sum(tensor.bytes for tensor in header.tensors)}
+    return model.model_copy(update=update)
 
 
 def _local(path: Path) -> HubModel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,7 @@ from core.hub_names import hub_name, with_changes
 from core.ir import ModelIR
 from core.ir_build import build_ir
 from core.stored import Container, Joined, StoredTensor, join
+from core.units import show
 from core.weights import tensor_formats
 
 SCHEMA = 1  # of the stored file; raise it when what is stored changes
@@ -35,6 +37,7 @@ class HubModel(BaseModel):
     file_bytes: int = 0  # of all of them together
     quant: str | None = None  # catalog id of a GGUF file's quantisation
     vision: tuple[str, ...] = ()  # mmproj files beside it
+    tower_bytes: int = 0  # of the tensors of the one that an engine would be given
     notes: tuple[str, ...] = ()
     was: str | None = None  # of a model that came in a bundle: what it was called where that was made
 
@@ -66,6 +69,7 @@ class HubModel(BaseModel):
                 built = replace(built, assumed={**built.assumed, "weights": "bytes by the layout: fields are set by hand"})
             return built, None
         joined = join(built, self.tensors, self.container)
+        built = with_tower(built, joined, self.tower_bytes)
         stored_as = self.quant if self.container == "gguf" else built.native_quant or _plain(built, joined)
         if not joined.stored or stored_as is None:
             why = f"the header has no '{joined.missing[0]}'" if joined.missing else "the catalog does not have its quantisation"
@@ -86,6 +90,20 @@ class HubModel(BaseModel):
         listed = sum(tensor.elements for tensor in self.tensors) - outside
         known = built.parameters + (built.mtp_parameters if listed > built.parameters else 0)
         return None if listed == known else f"the header lists {listed:,} parameters, the layout {known:,} ({listed / known - 1:+.2%})"
+
+
+SOUND = re.compile(r"audio|talker|token2wav")
+
+
+def with_tower(built: ModelIR, joined: Joined, of_file: int = 0) -> ModelIR:
+    """The IR with the exact bytes of its vision tower; of one that cannot be laid out they are named."""
+    held = of_file or sum(tensor.bytes for tensor in joined.apart if not SOUND.search(tensor.name))
+    if not held:
+        return built
+    if built.tower is not None:
+        return replace(built, tower=replace(built.tower, stored_bytes=held))
+    why = built.assumed.get("vision_config", "the vision tower is left out: the config does not describe it")
+    return replace(built, assumed={**built.assumed, "vision_config": f"{why}; its files hold {show(float(held), 'B')} of it"})
 
 
 def _plain(built: ModelIR, joined: Joined) -> str | None:

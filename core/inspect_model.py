@@ -28,6 +28,7 @@ GROUPS = {
     "norm": "Norms",
     "head": "Output head",
     "mtp": "Prediction module",
+    "vision": "Vision tower",
 }
 
 
@@ -95,14 +96,17 @@ def published_check(found: Inspected) -> tuple[str, str]:
     if any(note.endswith("set by you") or ", set by you" in note for note in found.ir.assumed.values()):
         return "explained", f"Published: {said:,}; fields are set by hand, so the total is another one."
     ours, module = found.ir.parameters, found.ir.mtp_parameters
-    if said in (ours, ours + module):
-        beside = f", with the prediction module's {module:,}" if module and said == ours + module else ""
-        return "exact", f"Equals the published total of {said:,}{beside}."
+    tower = 0 if found.ir.tower is None else found.ir.tower.parameters
+    beside = {"the prediction module": module, "the vision tower": tower}
+    for more in ((), ("the prediction module",), ("the vision tower",), tuple(beside)):
+        if said == ours + sum(beside[what] for what in more):
+            told = " and ".join(f"{what}'s {beside[what]:,}" for what in more)
+            return "exact", f"Equals the published total of {said:,}{f', with {told}' if told else ''}."
     nearest = min((ours, ours + module), key=lambda amount: abs(amount - said))
     part = abs(said / nearest - 1)
     share = f"{part:.2%}" if part >= 1e-4 else "less than 0.01%"
-    beside = " than here with the prediction module" if nearest != ours else ""
-    gap = f"The published total is {said:,}: {abs(said - nearest):,} {'more' if said > nearest else 'fewer'}{beside} ({share})"
+    than = " than here with the prediction module" if nearest != ours else ""
+    gap = f"The published total is {said:,}: {abs(said - nearest):,} {'more' if said > nearest else 'fewer'}{than} ({share})"
     covers = found.facts.get("published_covers")
     if covers and covers != "weights":
         return "explained", f"{gap}, for it counts {covers}."
@@ -115,7 +119,8 @@ def headline(found: Inspected) -> str:
     """The model in a sentence."""
     model = found.ir
     active = f", {short(model.active_parameters)} of them active for a token," if model.active_parameters < model.parameters else ""
-    return f"{model.id} has {short(model.parameters)} parameters{active} in {model.layers} layers"
+    tower = "" if model.tower is None else f", and a vision tower of {short(model.tower.parameters)}"
+    return f"{model.id} has {short(model.parameters)} parameters{active} in {model.layers} layers{tower}"
 
 
 def context(model: ModelIR) -> Quantity:

@@ -96,13 +96,15 @@ class _Writer:
         self.assumed: dict[str, str] = {}
         self.made: list[Tensor] = []
         own, whole = str(vision.get("model_type") or ""), str(config.get("model_type") or "")
-        name = next((KINDS_BY_NAME[text] for text in (own, whole) if text in KINDS_BY_NAME), None)
+        name = next((KINDS_BY_NAME[text] for text in (whole, own) if text in KINDS_BY_NAME), None)
         if name is None:
             name = "vit"
             self.assumed["model_type"] = f"a plain ViT with one projection: the kind '{own or whole or 'unnamed'}' is not known"
         elif name == "pixtral" and "spatial_merge_size" not in config:
             name = "pixtral-plain"
         self.name, self.kind = name, KINDS[name]
+        if name in UNCHECKED:
+            self.assumed["layout"] = f"{UNCHECKED[name]}, not held against a published total"
         if name == "qwen2_vl":  # its hidden_size is the language model's
             self.width = self.size("embed_dim")
             self.inner = self.width * self.size("mlp_ratio", 4)
@@ -381,6 +383,10 @@ KINDS: Mapping[str, Kind] = {
                   positions="table", after=True),
     "minimax_m3": Kind(_minimax, _rounded, patch_bias=False, before=True),
     "vit": Kind(_plain, _rounded),
+}  # fmt: skip
+# Kinds of which no total was at hand.
+UNCHECKED: Mapping[str, str] = {
+    "internvl": "the layout of InternVL's code", "minimax_m3": "the layout of MiniMax-M3's code", "kimi_k3": "a layout by Kimi-K3's config",
 }  # fmt: skip
 _TYPES: Mapping[str, tuple[str, ...]] = {
     "qwen2_vl": ("qwen2_vl", "qwen2_vl_vision"),

@@ -14,7 +14,7 @@ from core.launch_parse import Parsed, parse
 _DECIDES = (
     "quant", "kv_dtype", "backend", "tp", "mlp_tp", "pp", "dp", "ep", "cp", "split", "gpu_layers", "experts_on_cpu", "max_context",
     "max_sequences", "token_budget", "micro_batch", "memory_fraction", "cuda_graphs", "threads", "runtime_version", "tensor_split",
-    "main_gpu", "numa",
+    "main_gpu", "numa", "vision",
 )  # fmt: skip
 
 

@@ -56,9 +56,33 @@ def understand(heard: Heard) -> None:
     _LAYOUTS.get(family, _server_layout)(heard)
     if heard.table.runtime == "ktransformers":
         _experts_of_layers(heard, words.get("gpu_experts") or 0)
+    _tower(heard)
     if words.get("cpu_offload_gib") is not None:
         _streamed(heard, words["cpu_offload_gib"])
     _cache_type(heard)
+
+
+def _tower(heard: Heard) -> None:
+    """Whether the vision tower is loaded: said outright, by its file, or by how many images are allowed."""
+    words, limit = heard.words, heard.words.get("image_limit")
+    wanted = words.get("vision")
+    if words.get("mmproj") is not None:
+        wanted, heard.launch["mmproj"] = True, words["mmproj"]
+    if limit is not None:
+        heard.launch["image_limit"] = limit
+        if limit:
+            heard.not_modelled.append((f"at most {limit} images", "how many images a prompt brings is part of the load: give images"))
+        elif wanted is None and heard.fields.get("model"):
+            heard.fields["vision"] = False  # a prompt may bring none, so the engine leaves the tower out
+    if wanted is None:
+        return
+    heard.launch["vision"] = wanted
+    model = heard.fields.get("model")
+    if model is not None and models.ir(model).tower is None:
+        if wanted:
+            heard.not_modelled.append(("the vision tower", f"{model} has none that is known"))
+    else:
+        heard.fields["vision"] = wanted
 
 
 def _count(text: str | None) -> int | None:

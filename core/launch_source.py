@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from core.errors import HubError
+from core.gguf_tower import tower_file
 from core.hub_model import HubModel
 from core.hub_names import LOCAL, Target, endpoint, is_hub_name, is_link, parse, split_changes
 from core.hub_store import MAIN, commit_of, find, stored_files
@@ -30,6 +31,8 @@ def load_knobs(model_id: str, runtime_id: str) -> dict[str, Any]:
     if held.file is None:
         return knobs | {"model": held.repo, "revision": held.revision}
     base = PurePosixPath(held.file).name
+    if tower := tower_file(held.vision):
+        knobs["mmproj"] = PurePosixPath(tower).name
     knobs["model"] = base if held.repo == LOCAL else held.repo
     if held.repo == LOCAL:
         return knobs | {"file": f"./{base}" if runtime_id == "ollama" else base}

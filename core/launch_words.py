@@ -19,7 +19,7 @@ from core.launch_flags import Table
 ALL_LAYERS = 999  # more than any model has: llama.cpp takes it as "all"
 PRECISION = {"BF16": "BF16", "FP16": "FP16", "F16": "FP16", "FP32": "FP32", "F32": "FP32"}
 _MADE_AT_START = {"FP8", "FP8-DYNAMIC", "BNB-INT4", "BNB-INT8"}  # a server can quantise to these itself
-_PLAIN = ("max_context", "threads", "gpu_layers", "cpu_offload_gib", "flash_attention", "gpu_experts")
+_PLAIN = ("vision", "image_limit", "max_context", "threads", "gpu_layers", "cpu_offload_gib", "flash_attention", "gpu_experts")
 _DEFAULTED = ("max_sequences", "token_budget", "micro_batch", "memory_fraction")
 _DEGREES = ("tp", "pp", "dp", "ep", "cp")
 
@@ -71,6 +71,9 @@ class LaunchKnobs:
     notes: tuple[str, ...] = ()  # what is to be said above the command
     gpu_experts: int | None = None  # experts of every layer that stay on the device (KTransformers)
     visible: int | None = None  # devices that the command shows the runtime
+    vision: bool | None = None  # whether the tower is loaded, where that is not left to the runtime
+    mmproj: str | None = None  # the file of a tower beside a GGUF file
+    image_limit: int | None = None  # the most images that a prompt may bring
     keep_defaults: bool = False  # write what is given though it is the default
 
     @property
@@ -109,9 +112,20 @@ def say(knobs: LaunchKnobs, entry: Runtime, table: Table) -> Said:
     _SAY.get(table.extends or table.runtime, _server)(said, knobs, entry, table)
     if knobs.revision and words["model"] == knobs.model and not any(flag.knob == "revision" for flag in table.to_write()):
         said.comments.append(f"{entry.name} loads the newest revision; the estimate read {knobs.revision}.")
+    _tower(said, knobs, entry, table)
     if knobs.cp > 1 and not any(flag.knob == "cp" for flag in table.to_write()):
         said.comments.insert(0, f"Context parallel {knobs.cp} is not in this line: set it as your version of {entry.name} has it.")
     return said
+
+
+def _tower(said: Said, knobs: LaunchKnobs, entry: Runtime, table: Table) -> None:
+    """Whether the vision tower is loaded, where the runtime does not do so by itself."""
+    flags = [flag for flag in table.to_write() if flag.knob in ("vision", "mmproj")]
+    if knobs.vision and not any(flag.sets and flag.knob == "vision" for flag in flags):
+        said.words["vision"] = None  # no flag asks for it: the default, or a file
+    by_itself = entry.vision == "default"
+    if not flags and knobs.vision is not None and entry.vision != "no" and knobs.vision != by_itself:
+        said.comments.append(f"{entry.name} has no flag that {'loads' if knobs.vision else 'leaves out'} the vision tower.")
 
 
 def given_or_none(knobs: LaunchKnobs, entry: Runtime, name: str) -> Any:
@@ -200,6 +214,11 @@ def _llama_cpp(said: Said, knobs: LaunchKnobs, entry: Runtime, table: Table) -> 
     words["split_mode"] = wanted if several or knobs.keep_defaults else None
     words["tensor_split"] = write_shares(knobs.tensor_split) if several and knobs.tensor_split and not alone else None
     words["main_gpu"] = knobs.main_gpu if alone else None
+    words["vision"] = False if knobs.vision is False and (knobs.repository or knobs.keep_defaults) else None  # a file brings none
+    if knobs.vision and (knobs.repository is None or knobs.keep_defaults) and knobs.url is None:
+        words["mmproj"] = knobs.mmproj or "mmproj.gguf"
+        if knobs.mmproj is None:
+            said.comments.append("mmproj.gguf stands for the file of the vision tower, which lies beside the model's.")
     words["numa"] = knobs.numa
     words["max_sequences"] = knobs.max_sequences  # always: slots left to the server share one cache instead
     if knobs.max_context is not None:  # llama-server divides -c among the slots of -np

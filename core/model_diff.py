@@ -29,6 +29,7 @@ def _figures(found: Inspected) -> list[tuple[str, str]]:
         ("Parameters", f"{facts['parameters']:,}"),
         ("Active parameters", f"{facts['active_parameters']:,}"),
         ("Prediction module", f"{facts['prediction_module_parameters']:,}"),
+        ("Vision tower", f"{facts['vision_tower']['parameters']:,}" if "vision_tower" in facts else "–"),
         ("Layers", f"{facts['layers']:,}"),
         ("Longest context", f"{facts['max_context_tokens']:,} tokens"),
         ("KV cache a token, 16 bits", f"{facts['kv_bytes_per_token']:,} B"),

@@ -7,11 +7,12 @@ from typing import Any
 from core.catalog.models import ir, model, models
 from core.catalog.quants import quants
 from core.errors import HubError
-from core.hub_model import HubModel
+from core.hub_model import SOUND, HubModel
 from core.hub_names import is_hub_name, is_link, is_path, is_repo, split_changes, with_changes
 from core.ir import ModelIR
 from core.ir_build import built
 from core.ir_fields import Fields
+from core.ir_tower import Tower
 from core.stored import Joined, StoredTensor
 from core.weights import weight_table
 
@@ -66,6 +67,8 @@ def _of_catalog(name: str, notes: list[str]) -> dict[str, Any]:
     built(fields)
     found = _common(ir(entry.id), fields, "catalog")
     for names, origin in ((entry.guess, "a guess"), (entry.derived, "follows from the published total")):
+        if "vision_config" in names and "vision_tower" in found:
+            found["vision_tower"]["origin"] = origin
         for field in set(names) & found["fields"].keys() - changes.keys():
             found["fields"][field]["origin"] = f"catalog, {origin}"
     if entry.published_parameters:
@@ -95,7 +98,9 @@ def _of_hub(held: HubModel, changes: dict[str, Any]) -> dict[str, Any]:
 def _about(held: HubModel, made: ModelIR, joined: Joined) -> list[str]:
     """How the header's tensors lie in the layout, where that is not plain."""
     said = []
-    for part, what in ((joined.apart, "towers of other senses"), (joined.beside, "tensors that the layout does not have")):
+    # Of a vision tower that is laid out the bytes are counted with it.
+    apart = tuple(t for t in joined.apart if made.tower is None or SOUND.search(t.name))
+    for part, what in ((apart, "towers of other senses"), (joined.beside, "tensors that the layout does not have")):
         if part:
             said.append(f"{_bytes(part):,} bytes are {what} ({_names(part)}), not counted")
     if joined.by_share:
@@ -134,6 +139,19 @@ def _common(made: ModelIR, fields: Fields, source: str) -> dict[str, Any]:
         "fields": {name: {"value": value, "origin": origin} for name, (value, origin) in fields.origins(source).items()},
         "assumed": dict(made.assumed),
         "notes": [],
+        **({} if made.tower is None else {"vision_tower": tower_facts(made.tower)}),
+    }
+
+
+def tower_facts(tower: Tower) -> dict[str, Any]:
+    """A vision tower's facts, units in the names."""
+    return {
+        "kind": tower.kind,
+        "parameters": tower.parameters,
+        "layers": tower.layers,
+        "weights_bytes": tower.bytes,
+        "weights_from": "16 bits an element" if tower.stored_bytes is None else "header",
+        "assumed": dict(tower.assumed or {}),
     }
 
 

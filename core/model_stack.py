@@ -59,6 +59,16 @@ def mlp_words(mlp: Mlp) -> str:
     return f"{mlp.experts} experts, {mlp.top_k} a token: {gated}{mlp.intermediate:,} wide{shared}"
 
 
+def tower_words(model: ModelIR) -> str:
+    """The vision tower in a line; "" where there is none."""
+    tower = model.tower
+    if tower is None:
+        return ""
+    each = f"patches of {tower.patch} pixels" + (f", {tower.merge} × {tower.merge} to a token" if tower.merge > 1 else "")
+    windows = f", {tower.windowed} of them in windows" if tower.windowed else ""
+    return f"Vision tower for images: {tower.layers} layers{windows}, {tower.width:,} wide, {tower.heads} heads; {each}"
+
+
 def embedding_words(model: ModelIR) -> tuple[str, str]:
     """What stands before and after the layers."""
     table = f"{model.vocab:,} tokens × {model.hidden:,}"

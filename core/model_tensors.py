@@ -34,10 +34,26 @@ def tensor_rows(model: ModelIR, quant_id: str) -> list[Row]:
         row["Count"] += 1
         row["Parameters"] += tensor.elements
         row["Bytes"] += size
+    merged |= _tower_rows(model)
     counted = sum(row["Bytes"] for row in merged.values() if row["Counted"]) or 1
     return [
         {**row, "Share (%)": 100 * row["Bytes"] / counted if row["Counted"] else None, "GiB": row["Bytes"] / GIB} for row in merged.values()
     ]
+
+
+def _tower_rows(model: ModelIR) -> dict[tuple[Any, ...], Row]:
+    """The vision tower's tensors, as it is loaded: no quantisation of the language model reaches it."""
+    tower, merged = model.tower, {}
+    for tensor in () if tower is None else tower.tensors:
+        assert tower is not None
+        row = merged.setdefault((tensor.role, tensor.shape, tensor.block, tensor.layer is None and tensor.name), {
+            "Group": GROUPS["vision"], "Kind of layer": "", "Name": _any_layer(tensor), "Shape": " × ".join(f"{n:,}" for n in tensor.shape),
+            "Count": 0, "Format": "16 bits" if tower.stored_bytes is None else "as stored", "Parameters": 0, "Bytes": 0, "Counted": False,
+        })  # fmt: skip
+        row["Count"] += 1
+        row["Parameters"] += tensor.elements
+        row["Bytes"] += round(tensor.elements * tower.bytes / tower.parameters)
+    return merged
 
 
 def _any_layer(tensor: Tensor) -> str:
@@ -45,7 +61,7 @@ def _any_layer(tensor: Tensor) -> str:
 
 
 def group_rows(rows: Sequence[Row]) -> list[Row]:
-    """The sums of `tensor_rows` by group, and the total without prediction modules."""
+    """The sums of `tensor_rows` by group, and the total: of the language model, without prediction modules."""
     names = list(dict.fromkeys(row["Group"] for row in rows))
     found = [_sum(name, [row for row in rows if row["Group"] == name]) for name in names]
     return [*found, _sum("Total", [row for row in rows if row["Counted"]])]

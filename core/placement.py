@@ -28,6 +28,7 @@ from core.setting import Setting, settle
 from core.slices import layers_of_stages
 from core.units import show
 from core.verdict import feasible
+from core.vision import OP as TOWER
 from core.weights import stored_tensors
 
 __all__ = ["CACHE", "WEIGHTS", "Placement", "Rank", "Shard", "Span", "placement"]
@@ -173,7 +174,8 @@ def _laid_out(
             parts[WEIGHTS["head"]] += outside(head)
             parts[WEIGHTS["norm"]] += outside("norm")
         for part in each[stage].fixed:
-            parts[part.name] += float(value(part.amount))
+            if part.name != TOWER or stage == _first(c, filled):
+                parts[part.name] += float(value(part.amount))
         pieces = sum(size for name, size in parts.items() if name in WEIGHTS.values() or (name == CACHE and not c.pooled))
         if not c.pooled:
             parts["fragmentation"] = float(c.fragmentation) * pieces

@@ -15,6 +15,13 @@ def record(entry: Runtime) -> dict[str, Any]:
     return {
         "as_of": entry.as_of,
         "defaults": {name: fact.model_dump(exclude_none=True, exclude_defaults=True) for name, fact in entry.facts.items()},
+        "vision": {
+            "tower": entry.vision,
+            "flag": entry.vision_flag,
+            "cut_by_tensor_parallel": entry.vision_shards,
+            "source": entry.vision_source,
+            "note": entry.vision_note,
+        },
         "versions": [version.model_dump(exclude_none=True) for version in entry.versions],
         "sources": list(entry.sources),
     }
@@ -25,6 +32,7 @@ def lines(entry: Runtime) -> list[str]:
     newest = f"{entry.name} as of {entry.as_of}" if entry.as_of else f"{entry.name}, the newest that is described"
     told = [f"{newest}: what it starts with"]
     told += [f"  {text}" for text in _facts({name: fact.model_dump() for name, fact in entry.facts.items()})]
+    told.append(f"  {_vision(entry)}")
     for version in sorted(entry.versions, key=lambda v: (v.from_date or "", v.from_version or ""), reverse=True):
         told += ["", f"Before {_when(version)}: {version.note or 'other defaults'}"]
         told += [f"  {text}" for text in _facts(version.before.get("facts", {}))]
@@ -33,6 +41,15 @@ def lines(entry: Runtime) -> list[str]:
     if entry.treated_as:
         told += ["", f"Speed is estimated as that of {runtime(entry.treated_as).name}{'' if entry.described else ', and so is all else'}."]
     return told
+
+
+def _vision(entry: Runtime) -> str:
+    does = {"default": "loaded with the model", "flag": "loaded when told to", "no": "not loaded"}[entry.vision]
+    cut = "cut by tensor parallel" if entry.vision_shards else None
+    cited = None if entry.vision_source is None else source(entry.vision_source)
+    guess = "a guess" if cited is not None and cited.guess else None
+    said = "; ".join(filter(None, (entry.vision_flag, cut, entry.vision_note, cited and cited.title, guess)))
+    return f"vision tower: {does}{f' ({said})' if said else ''}"
 
 
 def _facts(facts: Mapping[str, Mapping[str, Any] | None]) -> list[str]:

@@ -7,6 +7,7 @@ A scenario is the edge between people and the core, so fields with a unit carry 
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlencode
 
@@ -18,6 +19,7 @@ from core.errors import ScenarioError
 Arrival = Literal["closed", "open", "static", "saturated"]
 MlaCache = Literal["latent", "latent_and_values", "full"]
 
+MAX_SIDE = 32_768  # pixels
 MAX_TOKENS = 100_000_000  # beyond any model or machine: larger figures are typing errors
 
 
@@ -117,8 +119,17 @@ class Workload(_Part):
     request_rate_per_s: float | None = Field(None, gt=0, le=1_000_000)
     arrival: Arrival = "closed"
     images: int = Field(0, ge=0, le=1_000)  # in each prompt, beside its prompt_tokens
-    image_size: str = Field("1024x1024", pattern=r"^[1-9]\d{0,4}x[1-9]\d{0,4}$")  # pixels, width x height
+    image_size: str = "1024x1024"  # pixels, width x height
     equal_lengths: bool = False  # every answer has output_tokens exactly, as in benchmarks that fix them; else that is their mean
+
+    @field_validator("image_size")
+    @classmethod
+    def _read_size(cls, given: str) -> str:
+        sides = re.fullmatch(r"\s*(\d{1,5})\s*[x×X*]\s*(\d{1,5})\s*", given)
+        if sides is None or not all(1 <= int(side) <= MAX_SIDE for side in sides.groups()):
+            rule = f"width x height in pixels, such as 1024x768, up to {MAX_SIDE:,} each"
+            raise ValueError(f"the size of an image (image_size) is {rule} (it is '{given[:40]}')")
+        return "x".join(str(int(side)) for side in sides.groups())
 
     @model_validator(mode="after")
     def _consistent(self) -> Workload:

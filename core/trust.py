@@ -52,6 +52,8 @@ def what_to_trust(answer: Estimate, near: Sequence[NearRun]) -> Trust:
 
 def _speed(answer: Estimate, own: Sequence[NearRun], same: Sequence[NearRun]) -> Trusted:
     """`own`: runs of this configuration at nearly this load; `same`: at any load that is among the nearest."""
+    if answer.scenario.workload.images:
+        return Trusted("unmeasured", "No measured run read images: what the vision tower adds is computed from its FLOP and bytes alone.")
     if found := _spoken(own):
         return Trusted("measured", f"This very configuration was measured at nearly this load: {found}.")
     if answer.feasibility == "with_offload":

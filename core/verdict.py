@@ -90,6 +90,11 @@ def warn(setting: Setting, c: Columns, found: Fit, device: Any, served: Served) 
         if setting.runtime.described:
             text = f"{name}'s speed is computed with what is known of {other}."
         warned.append(Reason("runtime_approximate", text))
+    tower = setting.ir.tower if setting.vision else None
+    if tower is not None and tower.assumed:
+        warned.append(Reason("tower_assumed", f"Assumed about the vision tower: {'; '.join(tower.assumed.values())}."))
+    if setting.scenario.workload.images:
+        warned.append(Reason("tower_buffers", "What the vision tower needs beside its weights while it works on images is not counted."))
     if setting.ir.assumed:
         text = "; ".join(f"{field}: {what}" for field, what in setting.ir.assumed.items())
         warned.append(Reason("model_assumed", f"Assumed about the model: {text}."))

@@ -38,12 +38,14 @@ HEAD = """# Models, held against what others published
 Written by `python tests/hub_check.py --write`. A model of every family that is known: its files are laid out as they are published,
 served by a hub on loopback and read back, as any id of the Hugging Face Hub is. Parameters are held against the published total,
 the cache of a token (16 bits, all layers) against buffers that engines printed, the tensors of a GGUF file against its published
-size. Where nobody published a figure the cell stays empty.
+size. Where nobody published a figure the cell stays empty. Of models that read images the parameters count the vision tower
+where the published total does; the files are those of the language model.
 
 """
 WHY = {
-    "text and vision": "The published total counts the vision tower too. Here stands the language model alone; the rest is the tower.",
-    "text, vision and audio": "The published total counts the vision and audio towers too. Here stands the language model alone.",
+    "text and vision": "The published total counts the vision tower too, and more that is not known here.",
+    "text, vision and audio": "The published total counts a tower for sound too, and weights that no layer uses. Here stands the language "
+    "model with its vision tower.",
     "a copy of the tied head": "The published file stores the table of embeddings a second time, as the output head that is tied to it.",
     "attention masks stored as tensors": "The published file stores each layer's causal mask among the weights; it is no parameter.",
     "packed elements": "The published total counts stored numbers, each of which holds several weights.",
@@ -115,7 +117,9 @@ def rows(hub: FakeHub, largest: float = float("inf")) -> Iterator[Row]:
         hub.repos.clear()
         total, module = found["parameters"], found["prediction_module_parameters"]
         published = entry.published_parameters or 0
-        ours = min((total, total + module), key=lambda n: abs(n - published)) if published else total
+        tower = made.tower.parameters if made.tower else 0
+        counts = (total, total + module, total + tower, total + module + tower)
+        ours = min(counts, key=lambda n: abs(n - published)) if published else total
         why = WHY.get(entry.published_covers or "", "") if published else ""
         yield Row(name, found["family"], ours, published, found["kv_bytes_per_token"], buffers.get(name, 0.0),
                   found["file_bytes"], 0.0, why)  # fmt: skip

@@ -16,9 +16,9 @@ from core.errors import CatalogError, RoofcastError, RunError, ScenarioError
 from core.estimate import estimate
 from core.hub import fetch
 from core.model_facts import facts
-from core.quantity import explain
+from core.quantity import explain, value
 from core.resolve import find_model
-from core.scenario import Scenario, System
+from core.scenario import Scenario, System, from_flat
 from core.weights import weight_table
 
 SMALL = "Qwen/Qwen2.5-0.5B-Instruct"
@@ -113,6 +113,29 @@ def test_a_vision_tower_lies_apart(hub: FakeHub) -> None:
     built, joined = found.read()
     assert joined is not None and [t.name for t in joined.apart] == [tower[0][0]]
     assert built.parameters == ir(SMALL).parameters and weight_table(built, "BF16").bytes == 2 * built.parameters
+
+
+def test_a_vision_tower_takes_what_its_header_says(hub: FakeHub) -> None:
+    tensors = [(f"model.language_model.{name.removeprefix('model.')}", *rest) for name, *rest in unquantised(ir(SMALL))]
+    vision = models()["Qwen/Qwen3-VL-2B-Instruct"].config["vision_config"]
+    tower = [plain("model.visual.blocks.0.attn.qkv.weight", "F32", (300, 100)), plain("model.visual.merger.norm.bias", "BF16", (64,))]
+    sound = [plain("model.audio_tower.layers.0.weight", "BF16", (10, 10))]
+    hub.repos["me/sees"] = repo_of(
+        {"model_type": "qwen3_vl", "text_config": {**CONFIG}, "vision_config": vision}, [*tensors, *tower, *sound]
+    )
+    found = fetch("me/sees")
+    built, _ = found.read()
+    assert built.tower is not None and built.tower.bytes == 300 * 100 * 4 + 64 * 2
+    held = {
+        part.name: part.amount for part in estimate(from_flat({"model": found.id, "device": "H100 SXM", "runtime": "vllm"})).device.parts
+    }
+    assert value(held["vision tower"]) == 300 * 100 * 4 + 64 * 2
+    # A kind that cannot be laid out is left out, with what its files hold.
+    hub.repos["me/blind"] = repo_of(
+        {"model_type": "qwen3_vl", "text_config": {**CONFIG}, "vision_config": {"model_type": "timm"}}, [*tensors, *tower]
+    )
+    built, _ = fetch("me/blind").read()
+    assert built.tower is None and "left out" in built.assumed["vision_config"] and "of it" in built.assumed["vision_config"]
 
 
 def test_a_copy_of_the_tied_head_is_beside(hub: FakeHub) -> None:
@@ -278,6 +301,25 @@ def test_a_vision_tower_is_named_not_taken(hub: FakeHub) -> None:
     refused("me/sees/mmproj-F16.gguf", "vision", "mmproj")
     hub.repos["me/tower"] = FakeRepo({"mmproj-F16.gguf": tower})
     refused("me/tower", "only vision")
+
+
+def test_the_tower_of_a_gguf_model_is_a_file_of_its_own(hub: FakeHub) -> None:
+    sizes = {"block_count": 27, "embedding_length": 1152, "feed_forward_length": 4304, "attention.head_count": 16, "patch_size": 14,
+             "image_size": 896}  # fmt: skip
+    said = {"general.architecture": "clip", "clip.projector_type": "gemma3", **{f"clip.vision.{key}": n for key, n in sizes.items()}}
+    tower = gguf(said, [("v.blk.0.attn_q.weight", (1152, 1152), "f16"), ("mm.input_projection.weight", (1152, 640), "f32")])
+    file = gguf_of(ir(SMALL), CONFIG, "Q4_0")
+    hub.repos["me/sees"] = FakeRepo({"m-Q4_0.gguf": file, "mmproj-BF16.gguf": tower, "mmproj-F16.gguf": tower})
+    held = fetch("me/sees")
+    built = held.ir()
+    assert built.tower is not None and built.tower.bytes == 1152 * 1152 * 2 + 1152 * 640 * 4
+    assert built.tower.layers == 27 and built.tower.rule.each == 256
+    asked = from_flat({"model": held.id, "device": "RTX 4090", "images": 1})
+    assert {part.name for part in estimate(asked).device.parts} >= {"vision tower"}
+    # A file that is no tower leaves the model without one.
+    hub.repos["me/blind"] = FakeRepo({"m-Q4_0.gguf": file, "mmproj-F16.gguf": whole(b"nothing")})
+    blind = fetch("me/blind")
+    assert blind.ir().tower is None and "left out" in " ".join(blind.notes)
 
 
 def test_a_header_grows_as_it_is_read(hub: FakeHub) -> None:

@@ -379,6 +379,47 @@ def test_nonsense_gets_one_sentence(text: str, sentence: str) -> None:
         parse(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "vision", "written"),
+    [
+        ("vllm serve Qwen/Qwen3-VL-8B-Instruct --language-model-only", False, "--language-model-only"),
+        ("vllm serve Qwen/Qwen3-VL-8B-Instruct --limit-mm-per-prompt '{\"image\": 0}'", False, "--limit-mm-per-prompt.image 0"),
+        ("vllm serve Qwen/Qwen3-VL-8B-Instruct --limit-mm-per-prompt.image 4", None, "--limit-mm-per-prompt.image 4"),
+        ("llama-server -m gemma-3-27b-it-Q4_K_M.gguf --mmproj mmproj-F16.gguf", True, "--mmproj mmproj-F16.gguf"),
+        ("llama-server -hf ggml-org/gemma-3-4b-it-GGUF --no-mmproj", False, "--no-mmproj"),
+        ("llama-server -m Llama-3.1-8B-Instruct-Q4_K_M.gguf --mmproj other.gguf", None, "--mmproj other.gguf"),
+        ("python -m sglang.launch_server --model-path Qwen/Qwen3-VL-8B-Instruct --enable-multimodal", True, "--enable-multimodal"),
+        ("python -m sglang.launch_server --model-path Qwen/Qwen3-VL-8B-Instruct --language-only", False, "--language-only"),
+        ("lmdeploy serve api_server Qwen/Qwen2.5-VL-7B-Instruct --disable-vision-encoder", False, "--disable-vision-encoder"),
+    ],
+)
+def test_whether_the_vision_tower_is_loaded(text: str, vision: bool | None, written: str) -> None:
+    parsed = parse(text)
+    assert parsed.fields.get("vision") is vision and not parsed.unknown
+    assert parsed.command().endswith(written)
+    assert parse(parsed.command()).fields == parsed.fields
+
+
+@pytest.mark.parametrize(
+    ("knobs", "written"),
+    [
+        ({"runtime": "vllm", "images": 2}, "--limit-mm-per-prompt.image 2"),
+        ({"runtime": "vllm", "vision": False}, "--language-model-only"),
+        ({"runtime": "vllm", "vision": True}, ""),
+        ({"runtime": "llama.cpp", "images": 1}, "--mmproj mmproj.gguf"),
+        ({"runtime": "llama.cpp"}, ""),
+        ({"runtime": "ollama", "vision": False}, "# Ollama has no flag that leaves out the vision tower."),
+    ],
+)
+def test_a_command_loads_the_tower_as_the_scenario_has_it(knobs: dict[str, Any], written: str) -> None:
+    asked = from_flat(
+        {"model": "Qwen/Qwen3-VL-8B-Instruct", "device": "RTX 5090", "quant": "FP8" if knobs["runtime"] == "vllm" else None, **knobs}
+    )
+    command = launch(estimate(asked))
+    assert written in command
+    assert ("mm" in command.replace("nvidia-smi", "")) == ("mm" in written) and "language" not in command.replace(written, "")
+
+
 def test_a_model_that_is_not_in_the_catalog_is_left_to_the_user() -> None:
     parsed = parse("vllm serve nobody/Nothing-9B -tp 2")
     assert "model" not in parsed.fields and parsed.model_text == "nobody/Nothing-9B"
@@ -397,6 +438,7 @@ def test_tables_set_knobs_that_exist_and_explain_the_rest() -> None:
         "dtype", "quantization", "expert_parallel", "attention_dp", "visible", "cpu_offload_gib", "options_file", "fraction_in_file",
         "file", "repository", "repository_file", "url", "revision", "all_experts", "overrides", "split_mode", "layer_partition",
         "devices", "all_context", "kv_keys", "kv_values", "spread", "server_context", "pipeline", "sharded", "gpu_experts",
+        "mmproj", "image_limit",
     }  # fmt: skip
     for table in tables().values():
         for flag in table.flags:

@@ -54,6 +54,20 @@ def test_weights_sum_to_the_total_and_the_copies(knobs):
     assert sum(whole(found).values()) == pytest.approx(total + sum(found.copies.values()), rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("knobs", "held"),
+    [
+        ({"device": "H100", "count": 4, "runtime": "vllm", "tp": 2, "pp": 2}, [0.5, 0.5, 0, 0]),  # cut by the first stage's ranks
+        ({"device": "RTX 4090", "count": 2, "quant": "Q8_0", "vision": True}, [1, 0]),
+        ({"device": "RTX 4090", "others": "1x RTX 3090", "quant": "Q8_0", "vision": True}, [1, 0]),
+        ({"device": "RTX 4090", "count": 2, "quant": "Q8_0"}, [0, 0]),
+    ],
+)
+def test_the_vision_tower_lies_with_the_first_layers(knobs: dict[str, Any], held: list[float]) -> None:
+    found = placement(asked(model="Qwen/Qwen3-VL-8B-Instruct", **knobs))
+    assert [rank.parts.get("vision tower", 0.0) for rank in found.ranks] == pytest.approx([share * 2 * 576_388_336 for share in held])
+
+
 @pytest.mark.parametrize("knobs", SPLITS, ids=lambda k: f"{k['model'].rsplit('/')[-1]}-{k.get('count', 1)}")
 def test_layers_are_dealt_out_once_a_replica(knobs):
     found = placement(asked(**knobs))

@@ -17,6 +17,7 @@ def test_every_default_and_every_version_is_told(name: str) -> None:
     assert all(FACTS[fact][1] in text for fact in entry.facts)
     assert text.count("Before ") == len(entry.versions) == len(record(entry)["versions"])
     assert ("estimated as that of" in text) == bool(entry.treated_as)
+    assert {"default": "loaded with the model", "flag": "loaded when told to", "no": "not loaded"}[entry.vision] in text
 
 
 def said(*words: str) -> str:

@@ -74,7 +74,7 @@ _optional = {
     "arrival": st.sampled_from(["closed", "static", "saturated"]),
     "equal_lengths": st.booleans(),
     "images": st.integers(0, 1000),
-    "image_size": st.sampled_from(["1024x1024", "640x480", "1x99999"]),
+    "image_size": st.sampled_from(["1024x1024", "640x480", "1x32768"]),
     "vision": st.booleans(),
     "held_steps": st.floats(0, 100),
     "usd_per_h": _amount,

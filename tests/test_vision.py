@@ -15,6 +15,7 @@ from core.errors import ScenarioError
 from core.estimate import estimate, numbers
 from core.quantity import value
 from core.scenario import Scenario, from_flat
+from core.trust import what_to_trust
 
 QWEN, TEXT = "Qwen/Qwen3-VL-8B-Instruct", "meta-llama/Llama-3.1-8B-Instruct"
 
@@ -110,6 +111,11 @@ def test_a_pass_over_many_gives_what_each_gives_alone() -> None:
     for one, found in zip(several, numbers_of(several), strict=True):
         assert isinstance(found, dict)
         assert found == pytest.approx(numbers(one, strict=False), rel=1e-9)
+
+
+def test_speed_with_images_is_said_to_be_unmeasured() -> None:
+    assert what_to_trust(estimate(asked(images=1)), []).speed.word == "unmeasured"
+    assert "images" in what_to_trust(estimate(asked(images=1)), []).speed.text
 
 
 def test_the_tower_stands_among_the_operations_of_the_prompt() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 
 from core import choices
-from core.choices import ARRIVALS, AUTO, CUSTOM, NONE, NUMA, SPLITS
+from core.choices import ARRIVALS, AUTO, CUSTOM, NONE, NUMA, SPLITS, VISION
 from core.errors import RoofcastError
 from core.inspect_model import inspect_model
 from pages.shared import further, knobs
@@ -19,7 +19,7 @@ from pages.shared.words import escape
 
 LINKED = "_linked"  # in the session: what the address alone holds, by knob
 _ALONE = {*knobs.LINK_ONLY, *knobs.IN_ADDRESS}
-_TITLED = {"split": SPLITS, "numa": NUMA}  # lists whose address holds titles
+_TITLED = {"split": SPLITS, "numa": NUMA, "vision": VISION}  # lists whose address holds titles
 _PAGE, _ASKED, _NOTICES, _WANTED = "_page", "_page_asks", "_link_notices", "_wanted_model"
 
 
@@ -122,7 +122,7 @@ def _exact(key: str, text: str, runtime: str) -> str:
         found = {name: title for name, title in ARRIVALS.items() if text in (name, title)}
         return next(iter(found.values()), ARRIVALS["closed"])
     if key in _TITLED:
-        return next((title for name, title in _TITLED[key].items() if text in (name, title)), _TITLED[key][AUTO])
+        return _TITLED[key].get(choices.exact(key, text), _TITLED[key][AUTO])
     if key == "host_link":
         return further.link_title(choices.exact(key, text) if text != further.SLOT else AUTO)
     if key == "request_rate_per_s" and not text:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from core import choices
 from core.builds import as_controls
-from core.choices import ARRIVALS, AUTO, CUSTOM, NONE, NUMA, SPLITS
+from core.choices import ARRIVALS, AUTO, CUSTOM, NONE, NUMA, SPLITS, VISION
 from core.errors import RoofcastError
 from core.inspect_model import model_options
 from core.scenario import Scenario, from_flat
@@ -293,6 +293,8 @@ def _load(given: dict[str, Any]) -> None:
         _number(knobs.PROMPT, given)
     with right:
         _number(knobs.OUTPUT, given)
+    if choices.has_tower(given["model"]):
+        _images(given)
     arrival = st.segmented_control(
         "Load",
         list(ARRIVALS),
@@ -312,6 +314,22 @@ def _load(given: dict[str, Any]) -> None:
         _number(knobs.USERS, given)
 
 
+def _images(given: dict[str, Any]) -> None:
+    """Only of a model that reads images."""
+    left, right = st.columns(2)
+    with left:
+        _number(knobs.IMAGES, given)
+    if given["images"]:
+        with right:
+            given["image_size"] = st.text_input(
+                "Size of an image",
+                key="image_size",
+                bind="query-params",
+                placeholder="1024x1024",
+                help="Width x height in pixels. How many tokens that is follows from the model's own rule.",
+            )
+
+
 def _advanced(given: dict[str, Any]) -> None:
     with st.expander("Cache and batching"):
         given["kv_dtype"] = _choose(
@@ -329,6 +347,15 @@ def _advanced(given: dict[str, Any]) -> None:
             bind="query-params",
             help="Attention without writing the score matrix to memory. Off only for old hardware.",
         )
+        if choices.has_tower(given["model"]):
+            given["vision"] = st.selectbox(
+                "Vision tower",
+                list(VISION),
+                format_func=VISION.__getitem__,
+                key="vision",
+                bind="query-params",
+                help="The part that reads images: servers load it with the model, llama.cpp when it is given its file.",
+            )
     with st.expander("Layout over devices"):
         given["backend"] = _choose(
             "Backend",

@@ -43,6 +43,9 @@ PROMPT = Knob(
     128,
 )
 OUTPUT = Knob("output_tokens", "Answer tokens", "What the model writes.", 1, TOKENS, 128, 64)
+IMAGES = Knob(
+    "images", "Images in a prompt", "Each becomes tokens beside those of the prompt, and the vision tower works on it.", 0, 1000, 0
+)
 USERS = Knob("concurrency", "Users at once", "Each asks again as soon as the answer is complete.", 1, 1_000_000, 1)
 RATE = Knob(
     "request_rate_per_s",
@@ -232,11 +235,13 @@ COSTS = (
     Knob("life_years", "Life, years", "Over which the purchase is spread.", 0.1, 50.0, 3.0, 0.5),
 )
 
-NUMBERS = {k.key: k for k in (COUNT, RAM, PROMPT, OUTPUT, USERS, RATE, *LAYOUT, *OFFLOAD, *CACHE, SOCKETS, MAIN_GPU, *MACHINE, *COSTS)}
+NUMBERS = {
+    k.key: k for k in (COUNT, RAM, PROMPT, OUTPUT, IMAGES, USERS, RATE, *LAYOUT, *OFFLOAD, *CACHE, SOCKETS, MAIN_GPU, *MACHINE, *COSTS)
+}
 LISTS = ("model", "profile", "instance", "device", "runtime", "backend", "quant", "kv_dtype", "cpu", "split", "arrival", "host_link",
-         "numa")  # fmt: skip
+         "numa", "vision")  # fmt: skip
 SWITCHES = ("flash_attention",)
-TEXTS = ("tensor_split",)
+TEXTS = ("tensor_split", "image_size")
 IN_ADDRESS = ("others",)  # what the address alone keeps, and the form draws from it
 # What a measured run may state and the form does not ask.
 LINK_ONLY = ("runtime_version", "runtime_date", "threads", "cuda_graphs", "devices_per_node", "sp", "cp", "link", "mla_cache",

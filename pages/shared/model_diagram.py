@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.inspect_model import short
 from core.ir import ModelIR
-from core.model_stack import Card, cards, embedding_words, stack
+from core.model_stack import Card, cards, embedding_words, stack, tower_words
 
 # Colours after Okabe and Ito, which stand out on light and dark; the kinds of a model take them in turn.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
@@ -43,7 +43,7 @@ def draw(model: ModelIR) -> None:
     kinds = cards(model)
     colours = dict(zip(kinds, cycle(_COLOURS), strict=False))
     before, after = embedding_words(model)
-    flow = [f'<div class="stack-end">{escape(before)}</div>']
+    flow = [f'<div class="stack-end">{escape(words)}</div>' for words in (tower_words(model), before) if words]
     for group in stack(model):
         chips = "".join(
             f'<div class="stack-chip" style="--kind:{colours[run.kind]}">{_times(run.times)}{escape(kinds[run.kind].title)}</div>'
