@@ -74,7 +74,7 @@ class Replay:
 def _most(moved: list[Beside]) -> str:
     row = moved[0]
     there, here = (text.partition(" (")[0] for text in (row.there, row.here))
-    told = f"{row.title} is {there} there and {here} here" if there != here else f"{row.title} has another range"
+    told = f"{row.title}: {there} there and {here} here" if there != here else f"{row.title} has another range"
     return told + (f", {len(moved) - 1} more below" if len(moved) > 1 else "")
 
 
@@ -242,14 +242,19 @@ def _facts(told: Bundle, asked: Scenario) -> list[str]:
 def _device_facts(device: Device, record: Mapping[str, Any]) -> list[str]:
     here = record_of(device)
     differing = [field for field in own_hardware.FIELDS if here.get(field) != record.get(field)]
-    return [
-        f"{device.name}: {heading(field)[0].lower()}{heading(field)[1:]} {_there_and_here(record.get(field), here.get(field))}"
-        for field in differing
-    ]
+    told = []
+    for field in differing:
+        name = f"{heading(field)[0].lower()}{heading(field)[1:]}"
+        told.append(f"{device.name}: {name} {_there_and_here(record.get(field), here.get(field), _unit(field))}")
+    return told
 
 
-def _there_and_here(there: Any, here: Any) -> str:
-    return f"is {_text(there)} there and {_text(here)} here."
+def _unit(field: str) -> str:
+    return f" {hardware.FACTS[field][3]}" if field in hardware.FACTS else ""
+
+
+def _there_and_here(there: Any, here: Any, unit: str = "") -> str:
+    return f"is {_text(there)}{unit if there is not None else ''} there and {_text(here)}{unit if here is not None else ''} here."
 
 
 def _words(field: str) -> str:

@@ -178,7 +178,7 @@ def test_an_instance_of_ones_own(monkeypatch: pytest.MonkeyPatch, home: Path) ->
 
 def test_another_correction_is_named_and_told_from_another_fact() -> None:
     found = replay(changed(made__correction="0123456789ab", numbers__decode_toks_sec={"p50": 1.0}))
-    assert "Decode, each user is 1.00 tok/s there" in found.sentence
+    assert "Decode, each user: 1.00 tok/s there" in found.sentence
     assert "correction by measurements alone" in found.why[0] and "0123456789ab" in found.why[1]
 
 
@@ -190,7 +190,7 @@ def test_a_changed_fact_is_named() -> None:
     raw["made"] |= {"catalog": "0123", "facts_until": "2020-01-01", "own_runs": 3}
     why = replay(read(json.dumps(raw).encode())).why
     assert any("hidden_size is 8 there and 896 here" in said for said in why)
-    assert any("is 1 there and 450 here" in said for said in why)
+    assert any("is 1 W there and 450 W here" in said for said in why)
     assert any("2020-01-01" in said for said in why) and any("3 runs of its maker's" in said for said in why)
     assert not any("correction by measurements alone" in said for said in why)
 
