@@ -27,7 +27,7 @@ SMALL = ["Qwen3-4B", "Qwen3-8B", "gemma-3-12b-it", "Qwen3-14B", "gpt-oss-20b", "
 THIRTY = ["Qwen3-32B", "Qwen3-30B-A3B", "gemma-3-27b-it", "QwQ-32B", "Mistral-Small-3.2-24B-Instruct-2506"]
 TINY = ["Llama-3.2-1B-Instruct", "Qwen3-0.6B", "Qwen3-1.7B", "Llama-3.2-3B-Instruct", "gemma-3-4b-it", "Qwen3-4B"]
 LARGE = {"models": "Qwen/Qwen3-235B-A22B", "prompt_tokens": 2048, "output_tokens": 512, "context_tokens": 16_384, "hardware": "owned",
-         "objective": "latency"}  # fmt: skip
+         "min_decode_tok_s": 5, "objective": "latency"}  # fmt: skip
 
 # Question → goal. Targets hold at the slow end of the ranges, so that an answer is not a matter of luck.
 QUESTIONS: dict[str, dict[str, Any]] = {
