@@ -204,7 +204,9 @@ def splits(scenario: Scenario) -> Iterator[Change]:
     free = dict.fromkeys(("tp", "mlp_tp", "pp", "dp", "ep", "cp", "split"))
     if entry.audience == "single":
         if deploy.split != "tensor" and "row" in entry.splits:
-            yield Change("split", "Cut every layer over all devices, instead of dealing out whole layers", {**free, "split": "tensor"})
+            unsure = "computed alone, for no measured run tells: over PCIe it may gain nothing, so try it"
+            text = "Cut every layer over all devices, instead of dealing out whole layers"
+            yield Change("split", text, {**free, "split": "tensor"}, note=unsure)
         return
     for tp in (n for n in (1, 2, 4, 8, 16) if count % n == 0 and n <= count):
         rest = count // tp

@@ -40,6 +40,8 @@ def front(solved: Solved) -> None:
         "side:N", title=None, scale=alt.Scale(domain=_SIDES), legend=alt.Legend(orient="bottom", values=sorted(set(data["side"])))
     )
     shapes = alt.Scale(domain=_SHAPES, range=["circle", "triangle-up"])
+    # One below the other, for small screens; grey is seen on light and dark.
+    meaning = alt.Legend(orient="bottom", direction="vertical", symbolFillColor=MUTED, symbolStrokeColor=MUTED)
     points = (
         alt.Chart(data)
         .mark_point(size=80, strokeWidth=1.6)
@@ -47,7 +49,7 @@ def front(solved: Solved) -> None:
             x=x, y=y, color=colour, tooltip=hint,
             fillOpacity=alt.condition("datum.best == 'beaten by none'", alt.value(0.9), alt.value(0.0)),
             fill=alt.Fill("side:N", scale=alt.Scale(domain=_SIDES), legend=None),
-            shape=alt.Shape("best:N", title=None, scale=shapes, legend=alt.Legend(orient="bottom")),
+            shape=alt.Shape("best:N", title=None, scale=shapes, legend=meaning),
         )
     )  # fmt: skip
     st.markdown("**Cost against throughput**")
