@@ -90,7 +90,7 @@ def tiers(goal: Goal, progress: Progress | None = None) -> Tiered:
 
 
 def _part(tell: Progress, number: int, whole: int, title: str) -> Progress:
-    return lambda share, what: tell((number + share) / (whole + 0.3), f"{title}: {what.lower()}")
+    return lambda share, what: tell((number + share) / (whole + 0.3), f"{title}: {what[:1].lower()}{what[1:]}")
 
 
 def _correction() -> Correction:
