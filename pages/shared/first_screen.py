@@ -56,7 +56,8 @@ def _tiles(estimate: Estimate) -> None:
     shown = {name: show(estimate.metric(name), unit) for name, unit in units}
     spans = {name: texts.with_unit(words.span(estimate, name, unit), shown[name]) for name, unit in units}
     helps = {name: f"{text} {trust.held(estimate, name)}".strip() for name, text in _HELPS.items()}
-    prompt = f"for {load.prompt_tokens:,} prompt tokens"
+    images = f" and {load.images} image{'s' if load.images > 1 else ''}" if load.images else ""
+    prompt = f"for {load.prompt_tokens:,} prompt tokens{images}"
     with st.grid(min_column_width=138, gap="medium"):
         number.tile(
             "Decode, each user" if many else "Decode speed",

@@ -44,7 +44,7 @@ PROMPT = Knob(
 )
 OUTPUT = Knob("output_tokens", "Answer tokens", "What the model writes.", 1, TOKENS, 128, 64)
 IMAGES = Knob(
-    "images", "Images in a prompt", "Each becomes tokens beside those of the prompt, and the vision tower works on it.", 0, 1000, 0
+    "images", "Images", "In each prompt. Each becomes tokens beside those of the prompt, and the vision tower works on it.", 0, 1000, 0
 )
 USERS = Knob("concurrency", "Users at once", "Each asks again as soon as the answer is complete.", 1, 1_000_000, 1)
 RATE = Knob(
