@@ -11,6 +11,7 @@ from core.calibrate import own_records
 from core.correction import Correction, shipped
 from core.errors import CatalogError
 from core.upload import judged
+from core.upload_tables import title
 
 
 def _of(name: str) -> tuple[Correction, dict[str, Any]]:
@@ -35,7 +36,7 @@ def compared(first: str, second: str) -> list[dict[str, Any]]:
     errors = [_errors(correction, records) for correction in (one, two)]
     for column in sorted(set(errors[0]) & set(errors[1])):
         sides = [f"{float(np.median(found[column])):.1%}" for found in errors]
-        rows.append({"what": f"median error of {column} on {len(errors[0][column])} own runs", "first": sides[0], "second": sides[1]})
+        rows.append({"what": f"median error of {title(column)} on {len(errors[0][column])} own runs", "first": sides[0], "second": sides[1]})
     return rows
 
 

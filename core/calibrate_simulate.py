@@ -296,11 +296,11 @@ def read_curve(folder: Path = FOLDER) -> list[dict[str, Any]]:
 
     Raises RunError where it was not measured.
     """
+    keys = ["split", "kind", "how", "models", "k"]
     try:
-        curve = pd.read_parquet(folder / "validation" / CURVE)
+        curve = pd.read_parquet(folder / "validation" / CURVE, columns=[*keys, "error", "before", "covered", "width"])
     except (OSError, ValueError) as error:
         raise RunError(f"What own runs are worth was not measured here ({error}); run `python -m harness.few_shot`.") from error
-    keys = ["split", "kind", "how", "models", "k"]
     found = curve.groupby(keys).agg(
         machines=("error", "size"),
         mean=("error", "mean"),
