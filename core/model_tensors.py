@@ -43,7 +43,8 @@ def tensor_rows(model: ModelIR, quant_id: str) -> list[Row]:
 
 def _tower_rows(model: ModelIR) -> dict[tuple[Any, ...], Row]:
     """The vision tower's tensors, as it is loaded: no quantisation of the language model reaches it."""
-    tower, merged = model.tower, {}
+    tower = model.tower
+    merged: dict[tuple[Any, ...], Row] = {}
     for tensor in () if tower is None else tower.tensors:
         assert tower is not None
         row = merged.setdefault((tensor.role, tensor.shape, tensor.block, tensor.layer is None and tensor.name), {

@@ -48,7 +48,7 @@ def _vision(entry: Runtime) -> str:
     cut = "cut by tensor parallel" if entry.vision_shards else None
     cited = None if entry.vision_source is None else source(entry.vision_source)
     guess = "a guess" if cited is not None and cited.guess else None
-    said = "; ".join(filter(None, (entry.vision_flag, cut, entry.vision_note, cited and cited.title, guess)))
+    said = "; ".join(filter(None, (entry.vision_flag, cut, entry.vision_note, cited.title if cited else None, guess)))
     return f"vision tower: {does}{f' ({said})' if said else ''}"
 
 
