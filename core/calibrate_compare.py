@@ -36,7 +36,8 @@ def compared(first: str, second: str) -> list[dict[str, Any]]:
     errors = [_errors(correction, records) for correction in (one, two)]
     for column in sorted(set(errors[0]) & set(errors[1])):
         sides = [f"{float(np.median(found[column])):.1%}" for found in errors]
-        rows.append({"what": f"median error of {title(column)} on {len(errors[0][column])} own runs", "first": sides[0], "second": sides[1]})
+        what = f"median error of {title(column)} on {len(errors[0][column])} own runs"
+        rows.append({"what": what, "first": sides[0], "second": sides[1]})
     return rows
 
 

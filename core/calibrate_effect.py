@@ -117,4 +117,5 @@ def sentence(found: Sequence[Effect]) -> str:
     best = max(told, key=lambda effect: effect.narrower)
     name, unit = SHOWN[best.metric]
     old, new = (f"{show(side.low, unit)} and {show(side.high, unit)}" for side in (best.before, best.after))
-    return f"{best.what}: {name} is now {show(best.after.middle, unit)}, between {new} (before: {show(best.before.middle, unit)}, between {old})."
+    was = f"{show(best.before.middle, unit)}, between {old}"
+    return f"{best.what}: {name} is now {show(best.after.middle, unit)}, between {new} (before: {was})."

@@ -122,7 +122,8 @@ def promise_rows(found: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
             other, chosen = (told.get(("source", kind, *way, k)) for way in (("drawn", "other"), ("chosen", "any")))
             rows.append({
                 "What": kind, "Own runs": str(k), "Median machine": share(drawn["median"]), "Mean": share(drawn["mean"]),
-                "Other models": f"{share(other['median'])} (from {share(other['before'])})" if other and k else "", "Chosen runs": share(chosen["median"]) if chosen else "",
+                "Other models": f"{share(other['median'])} (from {share(other['before'])})" if other and k else "",
+                "Chosen runs": share(chosen["median"]) if chosen else "",
                 "Ranges held": share(drawn["covered"]), "Range": f"×{drawn['width']:.2f}", "Machines": str(drawn["machines"]),
             })  # fmt: skip
     return rows

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -119,3 +120,15 @@ def run(command: Sequence[str], timeout: float | None = None, variables: Mapping
     if found.code in _MISSING and not found.out and len(found.err.splitlines()) == 1:
         raise RunError(f"{command[0]} cannot be started ({found.err.strip().rpartition(': ')[2]}); install it, or say where it is.")
     return found if in_time else Finished(124, found.out, found.err, found.seconds, timed_out=True)
+
+
+def serving(url: str) -> list[psutil.Process]:
+    """The processes behind an address of this machine: who listens there, and all that it started. Empty where nobody may tell."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        listening = [c for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN and c.laddr.port == port]
+        first = [psutil.Process(pid) for pid in {c.pid for c in listening} if pid]
+        return list({p for one in first for p in (one, *one.children(recursive=True))})
+    except psutil.Error:
+        return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,6 +25,7 @@ from harness.engines import Engine, engine
 from harness.engines.base import Point, Result, Session
 from harness.failures import Failure
 from harness.noise import NoiseWatch
+from harness.process import serving
 from harness.record import bench_folder, read_run_file, write_run
 from harness.stats import Repeats
 from harness.telemetry import Processes, Source, Telemetry, sources
@@ -173,7 +175,10 @@ def measure_point(point: Point, facts: MachineFacts, options: Options) -> tuple[
     watched: list[Processes] = []
     found: list[Source] = [*sources(), EngineProcesses(lambda: [p for ask in watched for p in ask()])]
     before = _bandwidth(facts)
-    noise = NoiseWatch(options.look_s)
+    url = point.text("url") if _is_here(point) else ""
+    served: Processes = functools.partial(serving, url) if url else list
+    noise = NoiseWatch(options.look_s, served)
+    watched.append(served)
     session = Session(options.repeats, seed, options.progress, watched.append)
     result, failure = Result([], point.text("engine")), None
     with Telemetry(found) as telemetry:

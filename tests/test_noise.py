@@ -5,10 +5,12 @@ import sys
 import time
 from collections import namedtuple
 
+import psutil
 import pytest
 
 from harness import noise
 from harness.noise import NoiseWatch
+from harness.process import serving
 
 Times = namedtuple("Times", "user nice system idle iowait irq softirq steal guest guest_nice")
 
@@ -18,7 +20,7 @@ def clock(monkeypatch):
     """A processor whose times are set by hand: `said` is (user, idle, steal, our own)."""
     said = {"user": 0.0, "idle": 0.0, "steal": 0.0, "own": 0.0}
     monkeypatch.setattr(noise.psutil, "cpu_times", lambda: Times(said["user"], 0, 0, said["idle"], 0, 0, 0, said["steal"], 0, 0))
-    monkeypatch.setattr(noise, "_own", lambda: said["own"])
+    monkeypatch.setattr(noise, "_own", lambda _: said["own"])
 
     def passes(**seconds):
         for name, amount in seconds.items():
@@ -32,6 +34,7 @@ def watched(clock, before, meanwhile, spread=None):
     start = noise._Times.now()
     clock(**before)
     watch = NoiseWatch.__new__(NoiseWatch)
+    watch._engine = lambda: ()
     watch.start = noise._Times.now()
     watch.before = watch.start.others_since(start)
     clock(**meanwhile)
@@ -58,17 +61,33 @@ def test_noise_is_named(clock, before, meanwhile, spread, flag):
 
 
 def test_what_children_used_is_ours():
-    before = noise._own()
+    before = noise._own(())
     busy = "import time\nend = time.process_time() + 0.2\nwhile time.process_time() < end: pass"
     subprocess.run([sys.executable, "-c", busy], check=True)
-    ended = noise._own()
+    ended = noise._own(())
     assert ended - before >= 0.15  # the kernel counts in ticks of 10 ms
     child = subprocess.Popen([sys.executable, "-c", busy + "\nprint(flush=True)\ntime.sleep(60)"], stdout=subprocess.PIPE)
     child.stdout.readline()
-    alive = noise._own()
+    alive = noise._own(())
     child.kill()
     child.wait()
     assert alive - ended >= 0.15  # the kernel counts in ticks of 10 ms
+
+
+def test_a_server_at_an_address_of_this_machine_is_the_engine_whoever_started_it():
+    """Its work was once taken for that of other programs, so that no run against one's own server was trusted."""
+    script = "import socket, time\ns = socket.create_server(('127.0.0.1', 0))\nprint(s.getsockname()[1], flush=True)\ntime.sleep(60)"
+    server = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    try:
+        port = int(server.stdout.readline())
+        assert [process.pid for process in serving(f"http://127.0.0.1:{port}/v1")] == [server.pid]
+        ours = psutil.Process(server.pid).cpu_times()
+        twice = noise._own([psutil.Process(server.pid)]) - noise._own(())
+        assert abs(twice) <= ours.user + ours.system, "a process that is a child, too, counts once"
+    finally:
+        server.kill()
+        server.wait()
+    assert serving(f"http://127.0.0.1:{port}") == []
 
 
 def test_a_watch_of_this_machine_sees_something():
