@@ -316,6 +316,8 @@ def _looked_up(model: str, runtime: str, backend: str, device: str, rates: tuple
     native, known = ir.native_quant, quants.quants()
     stated = [name for name in quant_names(runtime, backend) if name in known and not known[name].guess]
     names = list(wanted) or [AUTO, *(_named(entry) or stated)]
+    if not wanted and _moe(ir):
+        names = [name for name in names if name not in entry.dense_only]
     found: dict[str, bool] = {}
     for name in names:
         try:
@@ -346,6 +348,10 @@ def _suits(kernel: str, rates: tuple[bool, ...]) -> bool:
     fp8, int8, fp4 = rates
     needs = {"fp8": fp8, "fp8_block": False, "int8": int8, "nvfp4": fp4, "mxfp4": False}
     return needs.get(kernel, True)
+
+
+def _moe(ir: ModelIR) -> bool:
+    return any(block.mlp.kind == "moe" for block in ir.blocks)
 
 
 def _by_lookup(ir: ModelIR, scheme: QuantScheme) -> bool:
@@ -401,7 +407,7 @@ def caches_for(goal: Goal, runtime: str, device: Device) -> tuple[str | None, ..
 def _layouts(goal: Goal, ir: ModelIR, entry: Runtime, machine: Machine, device: Device) -> np.ndarray:
     """Legal splits × what may be offloaded; rows of (tp, pp, dp, ep, mode)."""
     alone = device.unified or device.kind == "cpu" or machine.side == "cloud"
-    moe = any(block.mlp.kind == "moe" for block in ir.blocks)
+    moe = _moe(ir)
     modes = [0]
     if goal.offload and entry.offload == "layers" and not alone:
         modes = [0, 2, *([1] if moe and entry.experts_offload else [])]

@@ -102,6 +102,8 @@ def test_weights_suit_the_device_and_none_is_beaten_by_another() -> None:
     assert "NVFP4" in on("RTX 5090") and "NVFP4" not in on("H100 SXM")
     assert "BF16" not in on("T4") and "FP16" in on("T4")
     assert "FP8-BLOCK" in on("A100 SXM 80GB", "deepseek-ai/DeepSeek-R1")  # as its makers publish it
+    four_bits = {model: "AWQ-INT4" in weights_for(model, "tensorrt-llm", hardware.device("H100 SXM")) for model in (DENSE, MIXTURE)}
+    assert four_bits == {DENSE: True, MIXTURE: False}, "its table of models and recipes has none of experts"
     local = weights_for(DENSE, "llama.cpp", hardware.device("RTX 3090"))
     assert "Q8_0" in local and "F32" not in local and not any(name.startswith("IQ4_K") for name in local)
     assert weights_for(DENSE, "vllm", hardware.device("RTX 3090"), ("AWQ-INT4", "FP8")) == ("AWQ-INT4", "FP8")

@@ -114,6 +114,7 @@ class Runtime(CatalogRecord):
     engine: Literal["ggml", "mlx", "torch", "tensorrt"]  # whose kernels run
     backends: dict[Backend, Support]
     runs: list[str]  # quantisations as people name them
+    dense_only: tuple[str, ...] = ()  # no mixture of experts is known to run in these, so none is offered them
     kv_dtypes: list[str]  # ids of data/catalog/quants/kv_dtypes.toml
     default_kv_dtype: str
     default_quant: str
