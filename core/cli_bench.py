@@ -7,11 +7,11 @@ import subprocess
 
 import typer
 
-from core.harness_program import command
-
 
 def bench(ctx: typer.Context) -> None:
     """Measures with real engines on this machine; `roofcast bench --help` says how, `--list` with what."""
+    from core.harness_program import command
+
     words, variables = command(ctx.args)
     if os.name == "posix":
         os.execve(words[0], words, variables)  # it takes this process's place, and its signals

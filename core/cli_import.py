@@ -27,9 +27,7 @@ def import_runs(
         typer.Option("--set", metavar="COLUMN=VALUE", help="What the file does not tell, such as gpu_name=H100; again for more."),
     ] = None,
     this_machine: Annotated[bool, typer.Option("--this-machine", help="It ran here: on what `roofcast bench machine` found.")] = False,
-    confirm: Annotated[
-        bool, typer.Option("--confirm", help="Take runs, too, that the device cannot reach by its datasheet.")
-    ] = False,
+    confirm: Annotated[bool, typer.Option("--confirm", help="Take runs, too, that the device cannot reach by its datasheet.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Reads result files of benchmarks, and tables of runs, as runs of your own.

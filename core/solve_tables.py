@@ -110,9 +110,18 @@ def listed_rows(solved: Solved) -> list[Row]:
     return rows
 
 
+ALIKE = 1.01  # costs of which the higher is at most so many times the lower are the same on a chart
+
+
 def front_rows(solved: Solved) -> list[Row]:
-    """Cost against throughput of all that meets the goal; `best`: nothing beats it in cost, throughput, latency and quality."""
+    """Cost against throughput of all that meets the goal; `best`: nothing beats it in cost, throughput, latency and quality.
+
+    None where all costs the same: of that the list tells all.
+    """
     on_front = {id(c) for c in solved.front}
+    costs = [c.usd_per_month for c in solved.ranked if c.usd_per_month == c.usd_per_month]
+    if not costs or max(costs) < ALIKE * min(costs):
+        return []
     return [
         {
             "place": place,

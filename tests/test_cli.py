@@ -423,7 +423,7 @@ def test_the_documents_name_every_command() -> None:
 def test_the_documents_options_exist() -> None:
     for line in sorted(set(re.findall(r"^roofcast ([a-z]+ .*)$", documents(), re.MULTILINE))):
         command, *_ = line.split()
-        shown = run(command, "--help").stdout
+        shown = (shell if command == "bench" else run)(command, "--help").stdout  # the harness takes its process's place
         for flag in re.findall(r"(?<=\s)--[a-z-]+", line):
             assert flag in shown, f"{command} {flag}"
 
