@@ -235,7 +235,7 @@ def test_an_alarm_asks_for_a_refit_and_versions_are_used_compared_and_taken_back
     assert registry.chosen() == one.name and f"In use: {one.name}" in told(page)
     pressed(page, "runs-compare")
     sides = table(page, one.name)
-    assert sides["What"][:3] == ["version", "made", "refitted from"] and any("decode" in str(what) for what in sides["What"])
+    assert sides["What"][:3] == ["version", "made", "refitted from"] and any("median error of" in str(what) for what in sides["What"])
     pressed(page, "runs-version-undo")
     assert registry.chosen() == registry.SHIPPED
 

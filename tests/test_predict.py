@@ -7,7 +7,7 @@ import random
 import pytest
 
 import core.batch
-import core.correction
+import core.calibrate
 from core import predict
 from core.errors import RunError
 from core.predict import PREDICTION_COLUMNS, SUPPORT_COLUMN, predict_file
@@ -122,7 +122,7 @@ def fake(monkeypatch):
             "power": float("nan"),
         }
 
-    monkeypatch.setattr(core.correction, "shipped", lambda: None)
+    monkeypatch.setattr(core.calibrate, "in_effect", lambda: None)
     monkeypatch.setattr(core.batch, "numbers_of", lambda scenarios, *, strict: [numbers(s) for s in scenarios])
     return calls
 
