@@ -51,7 +51,7 @@ def test_a_gguf_file_and_its_vision_tower(hub: FakeHub) -> None:
     found = printed("me/gg:Q4_K_M")
     assert found["quant"] == found["weights_quant"] == "Q4_K_M" and found["vision_files"] == ["mmproj-F16.gguf"]
     assert found["fields"]["hidden_size"]["origin"] == "the file's metadata"
-    assert "Vision tower" in said("model", "me/gg:Q4_K_M")
+    assert "Vision files" in said("model", "me/gg:Q4_K_M")
 
 
 def test_fields_set_by_hand(hub: FakeHub) -> None:
