@@ -28,7 +28,7 @@ def test_one_door_leads_to_the_answer_that_people_see() -> None:
     root = Path(__file__).parents[1]
     files = [root / "app.py", *(root / "core").rglob("*.py"), *(root / "pages").rglob("*.py")]
     found = {path.name for path in files if asked.search(path.read_text(encoding="utf-8"))}
-    assert found == {"sweep.py", "nearest.py", "open_cases.py", "planner.py", "recommend.py", "faster_split.py"}
+    assert found == {"sweep.py", "nearest.py", "open_cases.py", "planner.py", "recommend.py", "faster_split.py", "drift.py"}
 
 
 def test_the_answer_is_corrected_unless_asked_otherwise() -> None:
