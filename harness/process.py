@@ -127,7 +127,7 @@ def serving(url: str) -> list[psutil.Process]:
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
-        listening = [c for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN and c.laddr.port == port]
+        listening = [c for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN and c.laddr and c.laddr.port == port]
         first = [psutil.Process(pid) for pid in {c.pid for c in listening} if pid]
         return list({p for one in first for p in (one, *one.children(recursive=True))})
     except psutil.Error:
