@@ -28,14 +28,14 @@ def test_ask_change_explain_and_open(address: str, browser: Any) -> None:
     page.wait_for_url("**users=300**")
     expect(heading).not_to_have_text(before, timeout=60_000)
     settled(page)
-    page.get_by_test_id("stPills").get_by_role("button", name="To buy").click()
+    page.get_by_text("To buy", exact=True).first.click()
     expect(heading).to_contain_text("Rent ", timeout=60_000)
     settled(page)
     page.reload()
     settled(page)
     expect(heading).to_contain_text("Rent ", timeout=60_000)
 
-    page.locator("[class*='st-key-number-cloud-minimum-month'] button").click()
+    page.locator("[class*='st-key-number-cloud-minimum-month'] button").first.click()
     expect(page.get_by_role("dialog")).to_contain_text("Where this number comes from", timeout=20_000)
     page.keyboard.press("Escape")
 
