@@ -158,7 +158,7 @@ def save(correction: Correction, folder: Path) -> None:
     from core.predict import write_bytes_whole  # late: files of predictions are made with a correction
 
     forests = {**correction.core.forests, **{f"band {kind}": forest for kind, forest in correction.bands.forests.items()}}
-    arrays = {f"{key}.{name}": a for key, forest in forests.items() for name, a in forest.arrays().items()}
+    arrays = {f"{key}.{name}": a for key, forest in forests.items() for name, a in forest.packed().items()}
     raw = io.BytesIO()
     np.savez_compressed(raw, **arrays)  # type: ignore[arg-type]
     core = correction.core
@@ -184,10 +184,9 @@ def shipped(folder: Path = FOLDER) -> Correction | None:
     try:
         plain = json.loads((folder / "correction.json").read_text(encoding="utf-8"))
         with np.load(folder / "correction.npz", allow_pickle=False) as stored:
-            names = Forest.__dataclass_fields__
 
             def forest(key: str) -> Forest:
-                return Forest(**{name: stored[f"{key}.{name}"] for name in names})
+                return Forest.unpacked(**{name: stored[f"{key}.{name}"] for name in ("roots", "feature", "threshold", "held")})
 
             forests = {part: forest(part) for part in PARTS if f"{part}.roots" in stored}
             bands = Bands({kind: forest(f"band {kind}") for kind in plain["bands"]}, plain["bands"])

@@ -18,6 +18,7 @@ TREES = 60
 LEAF = 1  # runs in a leaf, at least
 KEPT = 3  # residuals kept of a leaf, spread over its order
 FEATURES_TRIED = 0.35
+_NO_CUT = -2.0  # threshold of a leaf, as scikit-learn has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,33 @@ class Forest:
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    def packed(self) -> dict[str, np.ndarray]:
+        """What cannot be worked out: `feature`, -1 in a leaf, `threshold` of the other nodes, `roots` and `held`.
+
+        Nodes stand in the order of a walk that goes left first, so the rest follows from which of them are leaves.
+        """
+        inner = self.left >= 0
+        feature = np.where(inner, self.feature, -1).astype(np.int16)
+        return {"roots": self.roots, "feature": feature, "threshold": self.threshold[inner], "held": self.held}
+
+    @classmethod
+    def unpacked(cls, roots: np.ndarray, feature: np.ndarray, threshold: np.ndarray, held: np.ndarray) -> Forest:
+        """The forest of `packed`. Raises ValueError where the arrays are no whole trees."""
+        nodes = np.arange(len(feature), dtype=np.int32)
+        inner = feature >= 0
+        level = np.cumsum(np.where(inner, 1, -1))  # falls by one over each whole tree, and over each child's part of one
+        if not len(feature) or level[-1] != -len(roots) or len(threshold) != inner.sum() or len(held) != (~inner).sum():
+            raise ValueError("its trees are not whole")
+        at = nodes[inner].astype(np.int64)
+        low, count = int(level.min()) - 1, len(nodes)
+        places = np.sort((level - low) * count + nodes)
+        ends = places[np.searchsorted(places, (level[at] - 1 - low) * count + at)] % count  # the last node of each left child
+        left, right, leaf = (np.full(count, -1, np.int32), np.full(count, -1, np.int32), np.zeros(count, np.int32))
+        left[inner], right[inner], leaf[~inner] = at + 1, ends + 1, np.arange(len(held))
+        cuts = np.full(count, _NO_CUT, np.float32)
+        cuts[inner] = threshold
+        return cls(roots, np.where(inner, feature, 0).astype(np.int16), cuts, left, right, leaf, held)
 
     def leaves(self, features: np.ndarray) -> np.ndarray:
         """Leaf of each row in each tree, shape (rows, trees)."""

@@ -14,7 +14,7 @@ from core.correction import PARTS, Correction, save, shipped
 from core.errors import CatalogError
 from core.features import TERMS, tabulate
 from core.fit_core import fit_core
-from core.forests import FEATURES_TRIED, LEAF, QUANTILES, TREES, fit_with_unseen
+from core.forests import FEATURES_TRIED, LEAF, QUANTILES, TREES, Forest, fit_with_unseen
 from core.scenario import from_flat
 from core.support import NEARNESS
 
@@ -91,3 +91,17 @@ def test_an_exported_forest_answers_like_its_original():
     assert np.corrcoef(ours[:, 1], theirs[:, 1])[0, 1] > 0.9
     told = np.isfinite(unseen)
     assert np.corrcoef(unseen[told], y[told])[0, 1] > 0.5
+
+
+def test_a_packed_forest_is_the_same_forest():
+    """Children and leaves are not stored: they follow from which nodes are leaves."""
+    random = np.random.default_rng(1)
+    x = random.normal(size=(300, 5)).astype(np.float32)
+    forest, _ = fit_with_unseen(x, x[:, 0] * x[:, 1], np.ones(300))
+    packed = forest.packed()
+    again = Forest.unpacked(**packed)
+    for name, array in forest.arrays().items():
+        assert np.array_equal(array, again.arrays()[name]) and array.dtype == again.arrays()[name].dtype, name
+    for name, cut in (("feature", packed["feature"][:-1]), ("threshold", packed["threshold"][1:]), ("held", packed["held"][1:])):
+        with pytest.raises(ValueError, match="not whole"):
+            Forest.unpacked(**{**packed, name: cut})
