@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -33,6 +33,8 @@ from core.this_machine import read_machine, system_of
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 MOST_LINES = 300  # of a machine that its shifts rest on, the newest
+_Key = tuple[str, tuple[tuple[str, str], ...]]  # a version, and runs with their devices
+_MOST_KEPT = 16
 _SESSION: list[Callable[[], Sequence[RunRecord]]] = []
 
 
@@ -83,6 +85,18 @@ def _stored(folder: str, stamp: tuple[tuple[str, int], ...]) -> tuple[RunRecord,
     return tuple(read_record({str(key): cell for key, cell in row.items()}) for row in plain.to_dict("records"))
 
 
+def _kept(
+    held: dict[_Key, _R], correction: Correction, records: tuple[RunRecord, ...], make: Callable[[Correction, tuple[RunRecord, ...]], _R]
+) -> _R:
+    """What `make` says of these runs, remembered in `held`: a correction is too large to be a key."""
+    key = (correction.version, tuple((record.run_id, record.device) for record in records))
+    if key not in held:
+        while len(held) >= _MOST_KEPT:
+            held.pop(next(iter(held)))
+        held[key] = make(correction, records)
+    return held[key]
+
+
 # ---- What they say of their machines
 
 
@@ -109,16 +123,11 @@ def lines_of(correction: Correction, records: Sequence[RunRecord]) -> Lines | No
     return _lines(replace(correction, own=None), tuple(used)) if used else None
 
 
-_LINES: dict[tuple[str, tuple[tuple[str, str], ...]], Lines | None] = {}
+_LINES: dict[_Key, Lines | None] = {}
 
 
 def _lines(correction: Correction, records: tuple[RunRecord, ...]) -> Lines | None:
-    key = (correction.version, tuple((record.run_id, record.device) for record in records))
-    if key not in _LINES:
-        while len(_LINES) >= 16:
-            _LINES.pop(next(iter(_LINES)))
-        _LINES[key] = _observed(correction, records)
-    return _LINES[key]
+    return _kept(_LINES, correction, records, _observed)
 
 
 def _observed(correction: Correction, records: tuple[RunRecord, ...]) -> Lines | None:
@@ -191,16 +200,11 @@ def in_effect() -> Correction | None:
     return base if base is None or not records else _in_effect(base, records)
 
 
-_EFFECT: dict[tuple[str, tuple[tuple[str, str], ...]], Correction] = {}
+_EFFECT: dict[_Key, Correction] = {}
 
 
 def _in_effect(base: Correction, records: tuple[RunRecord, ...]) -> Correction:
-    key = (base.version, tuple((record.run_id, record.device) for record in records))
-    if key not in _EFFECT:
-        while len(_EFFECT) >= 16:
-            _EFFECT.pop(next(iter(_EFFECT)))
-        _EFFECT[key] = with_runs(base, records)
-    return _EFFECT[key]
+    return _kept(_EFFECT, base, records, with_runs)
 
 
 def remembered(maxsize: int) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
@@ -288,8 +292,3 @@ def curve(
         each = {"device": device, "runs": len(names)}
         found += [{**each, "metric": metric, "k": k, "error": float(np.mean(errors))} for (k, metric), errors in sorted(kept.items())]
     return found
-
-
-def before_and_after(before: Mapping[str, tuple[float, float]], after: Mapping[str, tuple[float, float]]) -> dict[str, float]:
-    """How many times as narrow each range has become: the ratio of their ends, in logs."""
-    return {m: float(np.log(before[m][1] / before[m][0]) / np.log(after[m][1] / after[m][0])) for m in before if m in after}

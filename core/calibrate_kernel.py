@@ -89,6 +89,10 @@ class Points:
         ones = np.ones(len(self))
         return Points(self.kinds, self.numbers, self.shares, {step: ones * on.get(step, 0.0) for step in STEPS}, -ones.astype(int))
 
+    def questions(self) -> Points:
+        """The same lines as ones that nobody measured: no run of their own."""
+        return Points(self.kinds, self.numbers, self.shares, self.on, np.full(len(self), -1))
+
 
 def points_of(table: Table, rows: np.ndarray | None = None) -> Points:
     """The scenarios at some rows of a table (None: all), as questions."""

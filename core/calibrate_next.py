@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.calibrate import lines_of
-from core.calibrate_kernel import STEPS, Points, covariance, own_variance, points_of, stacked
+from core.calibrate_kernel import STEPS, Points, points_of, stacked
 from core.calibrate_own import few_shot
-from core.calibrate_prior import Prior
+from core.calibrate_prior import teaching
 from core.catalog.runtimes import runtime
 from core.correction import Correction
 from core.errors import RoofcastError
@@ -78,7 +78,10 @@ def next_runs(correction: Correction, records: Sequence[RunRecord], asked: Scena
     targets = stacked([points.asking(decode=1.0), points.asking(prefill=1.0)])
     # What is asked counts more than what else could be measured.
     weight = np.array([4.0 if asked is not None and _alike(c.scenario, asked) else 1.0 for c in candidates])
-    order, doubts = _teaching(offered, targets, np.concatenate([weight, weight]), learned.prior, most, seen)
+    prior = learned.prior
+    one_run = float(np.mean([prior.noise[name] for name in ("decode", "prefill")])) + float(prior.variances.get("both run", 0.0)) + 1e-3
+    noise = np.full(len(offered), one_run)
+    order, doubts = teaching(offered, targets, noise, prior, most, seen, np.concatenate([weight, weight]))
     return [
         Next(candidates[n].what, command(candidates[n].scenario, candidates[n].asks), now, left)
         for n, now, left in zip(order, doubts, doubts[1:], strict=False)
@@ -129,35 +132,6 @@ def _lines(points: Points, candidates: Sequence[_Candidate]) -> Points:
         on["decode"][n] = {"decode": 1.0, "prefill": 0.0}.get(candidate.asks, 0.85)
         on["prefill"][n] = {"decode": 0.0, "prefill": 1.0}.get(candidate.asks, 0.3)
     return Points(points.kinds, points.numbers, points.shares, on, -np.ones(len(candidates), dtype=int))
-
-
-def _teaching(
-    candidates: Points, targets: Points, weight: np.ndarray, prior: Prior, most: int, seen: Points | None
-) -> tuple[list[int], list[float]]:
-    """Candidates in the order in which measuring them lessens the doubt about the targets most, and that doubt before and after each."""
-    noise = float(np.mean([prior.noise[name] for name in ("decode", "prefill")])) + float(prior.variances.get("both run", 0.0)) + 1e-3
-    both = stacked([candidates, targets])
-    held = covariance(both, both, prior.variances)
-    if seen is not None and len(seen):
-        across = covariance(both, seen, prior.variances)
-        inner = covariance(seen, seen, prior.variances) + np.eye(len(seen)) * noise
-        held = held - across @ np.linalg.solve(inner, across.T)
-    n = len(candidates)
-    own = own_variance(both, prior.variances)[n:]
-
-    def doubt() -> float:
-        return float(np.sqrt(np.average(np.clip(np.diag(held)[n:], 0.0, own), weights=weight)))
-
-    order, doubts = list[int](), [doubt()]
-    for _ in range(min(most, n)):
-        whole = np.diag(held)[:n] + noise
-        gain = (weight[:, None] * held[n:, :n] ** 2).sum(axis=0) / np.maximum(whole, 1e-9)
-        gain[order] = -1.0
-        best = int(np.argmax(gain))
-        order.append(best)
-        held = held - np.outer(held[:, best], held[:, best]) / whole[best]
-        doubts.append(doubt())
-    return order, doubts
 
 
 # ---- As commands

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.calibrate_kernel import Points, components, covariance, names, own_variance
+from core.calibrate_kernel import Points, components, covariance, names, own_variance, stacked
 
 METRICS = ("decode", "prefill", "TTFT", "TPOT", "latency", "output rate", "total rate")
 FREEDOM = 4.0  # of the Student-t
@@ -97,6 +97,46 @@ def left_one_out(group: Group, prior: Prior) -> np.ndarray:
             others = Group(group.points.take(rest), group.off[rest], group.metrics[rest])
             found[ours] -= posterior(others, prior).shift(group.points.take(np.flatnonzero(ours)))
     return found
+
+
+def teaching(
+    candidates: Points,
+    targets: Points,
+    noise: np.ndarray,
+    prior: Prior,
+    most: int,
+    seen: Points | None = None,
+    weight: np.ndarray | None = None,
+) -> tuple[list[int], list[float]]:
+    """Candidates in the order in which measuring them lessens the doubt about the targets most, each after those before it, and that
+    doubt (standard deviation) before and after each.
+
+    `noise`: variance of each candidate's line; `weight`: how much each target counts, None: all alike; `seen`: lines that are measured
+    already, as precise as the candidates on average.
+    """
+    both = stacked([candidates, targets.questions()])
+    counts = np.ones(len(targets)) if weight is None else weight
+    held = covariance(both, both, prior.variances)
+    if seen is not None and len(seen):
+        across = covariance(both, seen, prior.variances)
+        inner = covariance(seen, seen, prior.variances) + np.eye(len(seen)) * float(noise.mean())
+        held = held - across @ np.linalg.solve(inner, across.T)
+    n = len(candidates)
+    own = own_variance(both, prior.variances)[n:]
+
+    def doubt() -> float:
+        return float(np.sqrt(np.average(np.clip(np.diag(held)[n:], 0.0, own), weights=counts)))
+
+    order, doubts = list[int](), [doubt()]
+    for _ in range(min(most, n)):
+        whole = np.diag(held)[:n] + noise
+        gain = (counts[:, None] * held[n:, :n] ** 2).sum(axis=0) / np.maximum(whole, 1e-9)
+        gain[order] = -1.0
+        best = int(np.argmax(gain))
+        order.append(best)
+        held = held - np.outer(held[:, best], held[:, best]) / whole[best]
+        doubts.append(doubt())
+    return order, doubts
 
 
 # ---- Estimating it

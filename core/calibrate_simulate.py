@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.calibrate_kernel import Points, covariance, points_of, stacked
+from core.calibrate import line_points
+from core.calibrate_kernel import Points
 from core.calibrate_own import ASKING, FILE, KNOTS, Narrowing
-from core.calibrate_prior import METRICS, Group, Posterior, Prior, fit_prior, posterior
+from core.calibrate_prior import METRICS, Group, Posterior, Prior, fit_prior, posterior, teaching
 from core.corpus import SHIPPED
 from core.correction import FOLDER
 from core.errors import RunError
@@ -87,18 +88,8 @@ def held_out(seen: Observations, folder: Path, split: str) -> Held:
         "metric": found["metric"], "off": slower(found, found["p50"].to_numpy()), "low": np.minimum(*ends), "high": np.maximum(*ends),
         "block": found["block"], "fit": found["fit"],
     })  # fmt: skip
-    points = points_of(seen.table)
-    points = _on(points.take(place), table, found)
+    points = line_points(seen, found, found["run_id"])
     return Held(points, table).where(np.isfinite(table[["off", "low", "high"]].to_numpy()).all(axis=1))
-
-
-def _on(points: Points, table: pd.DataFrame, lines: pd.DataFrame) -> Points:
-    """Points as lines of runs: how much of each step shows in them."""
-    on = {
-        "decode": np.abs(lines["decode"].to_numpy(dtype=float)), "prefill": np.abs(lines["prefill"].to_numpy(dtype=float)),
-        "first": (table["metric"] == "TTFT").to_numpy(dtype=float),
-    }  # fmt: skip
-    return Points(points.kinds, points.numbers, points.shares, on, table["run"].to_numpy())
 
 
 def machines(held: Held, most: int = LINES, seed: int = 0) -> list[Group]:
@@ -168,8 +159,7 @@ def _one(whole: Held, ours: np.ndarray, used: np.ndarray, prior: Prior, rng: np.
     shift, doubt = np.zeros(len(rest)), np.ones(len(rest))
     if len(used):
         known = posterior(whole.where(mine).group(), prior)
-        asked = whole.points.take(rest)
-        asked = Points(asked.kinds, asked.numbers, asked.shares, asked.on, np.full(len(rest), -1))
+        asked = whole.points.take(rest).questions()
         shift, doubt = known.shift(asked), _doubt(known, asked, table["metric"])
     other = ~table["model"].isin(whole.table["model"][mine])
     return table.assign(before=table["off"], off=table["off"] - shift, doubt=doubt, other=other)
@@ -190,32 +180,8 @@ def _chosen(whole: Held, prior: Prior, most: int) -> np.ndarray:
     at = np.linspace(0, len(whole.table) - 1, min(len(whole.table), 150)).astype(int)
     points = whole.points.take(at)
     noise = prior.noise_of(whole.table["metric"].iloc[at].tolist())
-    order = teaching(points, points, noise, prior, most)
+    order, _ = teaching(points, points, noise, prior, most)
     return np.asarray(pd.unique(whole.table["run"].iloc[at[order]]))
-
-
-def teaching(candidates: Points, targets: Points, noise: np.ndarray, prior: Prior, most: int, seen: Points | None = None) -> list[int]:
-    """Candidates in the order in which measuring them lessens the doubt about the targets most, each after those before it.
-
-    `seen`: lines that are measured already, as precise as the candidates on average.
-    """
-    asked = stacked([Points(p.kinds, p.numbers, p.shares, p.on, np.full(len(p), -1)) for p in (targets,)])
-    both = stacked([candidates, asked])
-    held = covariance(both, both, prior.variances)
-    n = len(candidates)
-    if seen is not None and len(seen):
-        across = covariance(both, seen, prior.variances)
-        inner = covariance(seen, seen, prior.variances) + np.eye(len(seen)) * float(noise.mean())
-        held -= across @ np.linalg.solve(inner, across.T)
-    order: list[int] = []
-    for _ in range(min(most, n)):
-        own = np.diag(held)[:n] + noise
-        gain = (held[n:, :n] ** 2).sum(axis=0) / np.maximum(own, 1e-9)
-        gain[order] = -1.0
-        best = int(np.argmax(gain))
-        order.append(best)
-        held = held - np.outer(held[:, best], held[:, best]) / own[best]
-    return order
 
 
 # ---- What it comes to

@@ -116,16 +116,17 @@ async def ask(session: aiohttp.ClientSession, server: Server, prompt: str, outpu
 
     Where the server closed a kept connection meanwhile, as llama-server does, it is sent on another, and timed from then on.
     """
-    for attempt in range(_CONNECTIONS):
+    tries = 0
+    while True:
+        tries += 1
         sent = time.perf_counter() - start
         try:
             return await _asked(session, server, prompt, output_tokens, start, sent)
         except TimeoutError:
             return Answer(sent, error=f"timeout after {server.timeout:g} s")
         except (_Refused, aiohttp.ClientError, ValueError, OSError) as error:
-            if not _was_closed(error) or attempt == _CONNECTIONS - 1:
+            if tries == _CONNECTIONS or not _was_closed(error):
                 return Answer(sent, error=str(error) or type(error).__name__)
-    raise AssertionError("every try returns or is followed by another")
 
 
 def _was_closed(error: Exception) -> bool:

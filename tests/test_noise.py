@@ -76,14 +76,15 @@ def test_what_children_used_is_ours():
 
 def test_a_server_at_an_address_of_this_machine_is_the_engine_whoever_started_it():
     """Its work was once taken for that of other programs, so that no run against one's own server was trusted."""
-    script = "import socket, time\ns = socket.create_server(('127.0.0.1', 0))\nprint(s.getsockname()[1], flush=True)\ntime.sleep(60)"
+    script = "import socket, time\ns = socket.create_server(('127.0.0.1', 0))\nwhile time.process_time() < 0.3: pass\n"
+    script += "print(s.getsockname()[1], flush=True)\ntime.sleep(60)"
     server = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
     try:
         port = int(server.stdout.readline())
         assert [process.pid for process in serving(f"http://127.0.0.1:{port}/v1")] == [server.pid]
         ours = psutil.Process(server.pid).cpu_times()
         twice = noise._own([psutil.Process(server.pid)]) - noise._own(())
-        assert abs(twice) <= ours.user + ours.system, "a process that is a child, too, counts once"
+        assert ours.user + ours.system > 0.25 and abs(twice) < 0.15, "a process that is a child, too, counts once"
     finally:
         server.kill()
         server.wait()
