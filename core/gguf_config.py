@@ -10,7 +10,8 @@ from typing import Any
 
 from core.errors import HubError
 from core.gguf import GgufHeader, Length
-from core.ir_families import FAMILIES, Family
+from core.ir_families import FAMILIES
+from core.ir_family import Family
 
 # llama.cpp's architectures and the model type with the same layout; some decide between two below.
 ARCHITECTURES: Mapping[str, str] = {

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.errors import ScenarioError
-from core.ir_families import FAMILIES, TEXT_TYPES, Family, Switch
+from core.ir_families import FAMILIES, TEXT_TYPES
+from core.ir_family import Family, Switch
 
 # One meaning, the names it goes by; the first one is the name that errors use.
 ALIASES: Mapping[str, tuple[str, ...]] = {

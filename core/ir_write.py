@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.ir import Group, Shard, Tensor
-from core.ir_families import LLAMA_NAMES
+from core.ir_family import LLAMA_NAMES
 from core.ir_fields import Fields
 from core.ir_layers import Shape
 
