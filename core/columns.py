@@ -16,7 +16,7 @@ from core.catalog import models
 from core.catalog.assumptions import assume
 from core.catalog.files import source
 from core.catalog.fitted_memory import fitted_constant
-from core.host import device_memory, host_of, of_sockets, over_sockets, said_bandwidth
+from core.host import device_memory, host_of, of_sockets, over_sockets, said_bandwidth, with_threads
 from core.ir import Attention
 from core.joins import buses, cable
 from core.machine import (
@@ -94,6 +94,7 @@ def columns(setting: Setting) -> Columns:
     rated = or_else(device.fact("tdp_w"), unknown(f"power of {device.name}", "W"))
     if setting.on_cpu:
         over_sockets(setting, gpu)
+        with_threads(setting, device, gpu)
         rated = of_sockets(setting, rated)
     tdp, idle = rated, assume("idle_power", **facts)
     busy = limit_power(setting, gpu, tdp, idle, assume("busy_power", **facts), facts)

@@ -13,9 +13,10 @@ from core.catalog.assumptions import assume
 from core.catalog.files import source
 from core.catalog.hardware import OWN, READ_SHARE, Device
 from core.formulas.sockets import socket_bandwidth, socket_peak
+from core.formulas.threads import thread_bandwidth, thread_peak
 from core.joins import copies
 from core.machine import Columns, place_of, rented, user
-from core.quantity import Quantity, leaf
+from core.quantity import Quantity, leaf, total
 from core.setting import Further, Setting
 from core.units import GB, GIB, significant
 
@@ -66,6 +67,25 @@ def over_sockets(setting: Setting, place: Columns) -> None:
     place.bandwidth = socket_bandwidth(one=place.bandwidth, sockets=number, share=share, named="memory bandwidth of all sockets")
     for name in ("peak", "peak_few", "attention_peak"):
         setattr(place, name, socket_peak(one=getattr(place, name), sockets=number, share=busy, named="peak of all sockets"))
+
+
+def cores_used(setting: Setting, device: Device) -> Quantity | None:
+    """The cores of all used sockets of a processor; None where nobody says how many there are, or where they are not alike."""
+    one, many = device.fact("cpu_cores"), sockets(setting)
+    return one if one is None or many == 1 else total([one] * many, f"cores of {device.name} × {many}")
+
+
+def with_threads(setting: Setting, device: Device, place: Columns) -> None:
+    """What the engine's threads reach of a processor, changed in place. Nothing changes unless threads are said and cores known."""
+    cores, asked = cores_used(setting, device), setting.scenario.deployment.threads
+    if cores is None or asked is None:
+        return
+    threads = user("threads", asked, "")
+    read = device.thread_bandwidth_gb_s
+    one = assume("thread_bandwidth", vendor=device.vendor) if read is None else measured("memory bandwidth of one thread", read)
+    place.bandwidth = thread_bandwidth(whole=place.bandwidth, threads=threads, one=one, named="memory bandwidth of the threads")
+    for name in ("peak", "peak_few", "attention_peak"):
+        setattr(place, name, thread_peak(whole=getattr(place, name), threads=threads, cores=cores, named="peak of the threads"))
 
 
 def of_sockets(setting: Setting, figure: Quantity) -> Quantity:
@@ -154,6 +174,8 @@ def host_of(setting: Setting, c: Columns, facts: dict[str, Any]) -> None:
         host.bandwidth = leaf("host memory bandwidth", host.bandwidth.value, "B/s", "assumption",
                               source("general-knowledge-physics", guess=True, note=f"as of a {cpu.name}; say yours"))  # fmt: skip
     over_sockets(setting, host)
+    if setting.cpu is not None:  # the cores of a processor that nobody named are not known
+        with_threads(setting, cpu, host)
     host.weights_efficiency = host.experts_efficiency = c.host_efficiency
     c.host = host
 

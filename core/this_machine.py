@@ -54,6 +54,7 @@ class MachineFacts(_Facts):
     container: bool = False
     engines: dict[str, str] = {}  # name -> version
     measured_bandwidth_gb_s: float | None = Field(None, gt=0)  # of host memory, by reading
+    measured_thread_bandwidth_gb_s: float | None = Field(None, gt=0)  # what one thread reads of it
     measured_tflops: dict[str, float] = {}  # of the CPU, by dtype
     measured_pcie_gb_s: float | None = Field(None, gt=0)  # host to one device
 
@@ -158,7 +159,13 @@ def cpu_device(facts: MachineFacts) -> Device:
     Raises CatalogError where the catalog does not know it and nothing was measured.
     """
     peaks = {f"{kind}_tflops": rate for kind, rate in facts.measured_tflops.items() if f"{kind}_tflops" in own_hardware.FIELDS}
-    measured = {**peaks, "memory_gb": facts.ram_gb, "measured_bandwidth_gb_s": facts.measured_bandwidth_gb_s}
+    measured = {
+        **peaks,
+        "memory_gb": facts.ram_gb,
+        "measured_bandwidth_gb_s": facts.measured_bandwidth_gb_s,
+        "cpu_cores": facts.cores,
+        "thread_bandwidth_gb_s": facts.measured_thread_bandwidth_gb_s,
+    }
     try:
         known = hardware.device(facts.cpu, "cpu")
     except CatalogError:
@@ -260,6 +267,7 @@ def run_columns(facts: MachineFacts) -> dict[str, Any]:
 TITLES = {
     "cpu": "Processor", "cores": "Cores", "threads": "Threads", "ram_gb": "RAM, GB", "os": "Operating system", "driver": "GPU driver",
     "cuda": "CUDA", "rocm": "ROCm", "measured_bandwidth_gb_s": "Memory bandwidth that was measured, GB/s",
+    "measured_thread_bandwidth_gb_s": "of which one thread reads, GB/s",
     "measured_pcie_gb_s": "Copies to a device that were measured, GB/s",
 }  # fmt: skip
 

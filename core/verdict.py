@@ -9,7 +9,7 @@ import numpy as np
 from core.answer import Feasibility, Memory, Reason
 from core.catalog.assumptions import assume
 from core.catalog.hardware import READ_SHARE
-from core.host import ram_of
+from core.host import cores_used, ram_of
 from core.machine import Columns
 from core.memory import Fit
 from core.quantity import value
@@ -123,7 +123,24 @@ def _of_machine(setting: Setting, c: Columns, device: Memory) -> list[Reason]:
         found.append(Reason("numa_unset", text))
     if (system.sockets or 1) == 1 and setting.scenario.deployment.numa is not None:
         found.append(Reason("numa_no_effect", "numa has no effect on one socket: say how many sockets there are."))
-    return found
+    return found + _of_threads(setting, c)
+
+
+def _of_threads(setting: Setting, c: Columns) -> list[Reason]:
+    """Warnings of threads that change nothing, or that are more than the cores."""
+    asked, cpu = setting.scenario.deployment.threads, setting.device if setting.on_cpu else setting.cpu
+    if asked is None or not (setting.on_cpu or c.host is not None):
+        return []
+    if cpu is None:
+        return [Reason("threads_no_effect", "threads changes nothing here until the processor is named: say it as cpu.")]
+    cores = cores_used(setting, cpu)
+    if cores is None:
+        text = f"threads changes nothing here: nobody says how many cores, all alike, {cpu.name} has. Say it as cpu_cores of the device."
+        return [Reason("threads_no_effect", text)]
+    if asked > value(cores):
+        text = f"{asked} threads on {value(cores):g} cores count as {value(cores):g}; more than that often makes llama.cpp slower."
+        return [Reason("threads_beyond_cores", text)]
+    return []
 
 
 def _beyond_default(setting: Setting, c: Columns, device: Memory) -> list[Reason]:

@@ -199,6 +199,7 @@ def machine(
 
     roofcast bench machine --measure --set "cpu=AMD EPYC 9354"
     """
+    from core.harness_program import NOT_TRUSTED
     from core.this_machine import MachineFacts, read_machine, system_of, write_machine
     from harness.machine import detect, measured, overridden
     from harness.noise import NoiseWatch
@@ -206,13 +207,13 @@ def machine(
     old = None if forget else read_machine()
     facts = detect()
     if old is not None:  # what was measured stays until it is measured again
-        kept = {n: getattr(old, n) for n in ("measured_bandwidth_gb_s", "measured_tflops", "measured_pcie_gb_s")}
+        kept = {name: getattr(old, name) for name in MachineFacts.model_fields if name.startswith("measured_")}
         facts = facts.model_copy(update=kept)
     if measure:
         watch = NoiseWatch()
         facts = measured(facts)
         if flags := watch.found({}).flags:
-            typer.echo(f"Not to be trusted, since {' and '.join(flags)}: measure again when the machine is quiet.", err=True)
+            typer.echo(f"{NOT_TRUSTED}, since {' and '.join(flags)}: measure again when the machine is quiet.", err=True)
     if kernels:
         facts = facts.model_copy(update={"measured_tflops": {**facts.measured_tflops, **_kernels(kernels)}})
     changes = _pairs(given)

@@ -57,9 +57,11 @@ def measured(facts: MachineFacts) -> MachineFacts:
     """The facts with what micro probes reach: memory, matrix units, copies to a device. Takes some seconds."""
     rates = micro.matrix_rates()
     copies = micro.links()
+    read = micro.read_bandwidth()
     return facts.model_copy(
         update={
-            "measured_bandwidth_gb_s": _round(max(micro.read_bandwidth().values())),
+            "measured_bandwidth_gb_s": _round(max(read.values())),
+            "measured_thread_bandwidth_gb_s": _round(read[1]),
             "measured_tflops": {name: _round(rate) for name, rate in rates.items()},
             "measured_pcie_gb_s": _round(copies["host_to_device"]) if "host_to_device" in copies else None,
         }

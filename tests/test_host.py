@@ -170,3 +170,48 @@ def test_more_than_the_system_gives_unasked_is_said() -> None:
 def test_a_card_has_no_share_of_ram() -> None:
     with pytest.raises(ScenarioError, match="say device_memory_gib instead"):
         asked(device="RTX 3090", gpu_share_gib=20)
+
+
+# ---------------------------------------------------------------- threads
+
+
+def test_more_threads_are_never_slower_and_never_beat_all_cores() -> None:
+    whole = asked(device="Ryzen 9 7950X", prompt_tokens=512)
+    answers = [asked(device="Ryzen 9 7950X", prompt_tokens=512, threads=threads) for threads in (1, 2, 4, 8, 16, 64)]
+    for metric in ("tpot", "ttft"):
+        times = [answer.metric(metric) for answer in answers]
+        assert times == sorted(times, reverse=True) and times[0] > 2 * times[-1]
+        assert times[-1] == times[-2] == whole.metric(metric), "all sixteen cores are what the figures describe"
+
+
+def test_threads_draw_what_one_was_measured_to_draw() -> None:
+    own = "Ryzen 9 7950X?thread_bandwidth_gb_s=9.2"
+    assert bandwidth(device=own, threads=3).value == pytest.approx(3 * 9.2 / READ_SHARE * GB)
+    assert bandwidth(device=own, threads=16).value == bandwidth(device=own).value, "no more than the memory gives"
+    guessed = leaves(bandwidth(device="Ryzen 9 7950X", threads=1))["thread bandwidth"]
+    assert guessed.kind == "assumption"
+
+
+def test_two_sockets_have_twice_the_cores() -> None:
+    one, two = (
+        asked(device="EPYC 9354", numa="distribute", sockets=many, threads=64, prompt_tokens=2048).metric("ttft") for many in (1, 2)
+    )
+    assert two < one
+
+
+@pytest.mark.parametrize(
+    ("knobs", "code"),
+    [
+        ({"device": "Core i9-13900K", "threads": 8}, "threads_no_effect"),  # its cores are not alike
+        ({"device": "RTX 3090", "gpu_layers": 20, "threads": 8}, "threads_no_effect"),  # nobody named the processor
+        ({"device": "Ryzen 9 7950X", "threads": 32}, "threads_beyond_cores"),
+    ],
+)
+def test_threads_that_change_nothing_say_so(knobs: dict[str, Any], code: str) -> None:
+    assert code in [reason.code for reason in asked(**knobs).warnings]
+    assert asked(**knobs).metric("tpot") == asked(**{**knobs, "threads": None}).metric("tpot")
+
+
+def test_threads_of_the_host_hold_back_layers_left_there() -> None:
+    box = {"device": "RTX 3090", "cpu": "Ryzen 9 7950X", "gpu_layers": 10}
+    assert asked(**box, threads=1).metric("tpot") > 1.5 * asked(**box).metric("tpot")

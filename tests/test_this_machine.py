@@ -10,7 +10,8 @@ from core.setting import settle
 from core.this_machine import Gpu, MachineFacts, path, read_machine, run_columns, system_of, write_machine
 
 VIRTUAL = MachineFacts(os="Linux 6.1", cpu="Intel(R) Xeon(R) Processor", cores=2, threads=2, ram_gb=24,
-                       measured_bandwidth_gb_s=60.0, measured_tflops={"fp32": 0.27, "bf16": 0.4})  # fmt: skip
+                       measured_bandwidth_gb_s=60.0, measured_thread_bandwidth_gb_s=31.0,
+                       measured_tflops={"fp32": 0.27, "bf16": 0.4})  # fmt: skip
 CARDS = MachineFacts(cpu="AMD EPYC 9354 32-Core Processor", ram_gb=128, driver="550.54", machine="0123456789abcdef",
                      gpus=(Gpu(name="NVIDIA H100 80GB HBM3", memory_gib=79.6),) * 2)  # fmt: skip
 
@@ -41,6 +42,7 @@ def test_system_and_columns_mean_one_machine(facts):
 def test_an_unknown_processor_is_what_was_measured_of_it():
     own = device(system_of(VIRTUAL).device)
     assert own.name == "Intel(R) Xeon(R) Processor, 2 cores" and own.measured_bandwidth_gb_s == 60 and own.bf16_tflops == 0.4
+    assert own.cpu_cores == 2 and own.thread_bandwidth_gb_s == 31
     with pytest.raises(CatalogError, match="--measure"):
         system_of(VIRTUAL.model_copy(update={"measured_bandwidth_gb_s": None}))
 

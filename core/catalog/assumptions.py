@@ -10,9 +10,10 @@ from pydantic import Field
 from core.catalog.files import CATALOG, CatalogRecord, read, record, source
 from core.errors import CatalogError
 from core.quantity import Quantity, leaf
+from core.units import GB
 
-# Inside the core times are seconds.
-_SCALE = {"µs": ("s", 1e-6), "": ("", 1.0), "tok": ("tok", 1.0)}
+# Unit of a file -> unit inside the core and factor to it.
+_SCALE = {"µs": ("s", 1e-6), "": ("", 1.0), "tok": ("tok", 1.0), "GB/s": ("B/s", GB)}
 
 
 class Row(CatalogRecord):

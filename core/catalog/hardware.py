@@ -32,6 +32,7 @@ FACTS: dict[str, tuple[str, str, float, str]] = {
     "int8_tops": ("INT8 peak", "FLOP/s", TFLOP, "TOP/s"),
     "fp4_tflops": ("FP4 peak", "FLOP/s", TFLOP, "TFLOP/s"),
     "interconnect_gb_s": ("interconnect bandwidth, one direction", "B/s", GB, "GB/s"),
+    "cpu_cores": ("cores", "", 1.0, ""),
     "tdp_w": ("rated power", "W", 1.0, "W"),
     "price_usd": ("launch price", "USD", 1.0, "USD"),
     "cloud_usd_per_h": ("cloud price", "USD/s", 1.0 / HOUR, "USD/h"),
@@ -79,6 +80,8 @@ class Device(CatalogRecord):
     interconnect_gb_s: float | None = Field(default=None, gt=0)  # one direction; None: the link's own figure
     pcie_generation: float | None = Field(default=None, gt=0)
     pcie_lanes: int | None = Field(default=None, gt=0)
+    cpu_cores: int | None = Field(default=None, ge=1, le=4096)  # of a processor whose cores are alike
+    thread_bandwidth_gb_s: float | None = Field(default=None, gt=0)  # what a benchmark with one thread read on the user's own
     tdp_w: float | None = Field(default=None, gt=0)
     launch_year: int | None = None
     price_usd: float | None = Field(default=None, gt=0)

@@ -31,11 +31,16 @@ FIELDS = (
     "name", "vendor", "device_class", "kind", "arch", "family", "compute_capability", "memory_gb", "memory_decimal",
     "memory_usable_gib", "memory_type", "unified", "memory_bandwidth_gb_s", "measured_bandwidth_gb_s", "fp32_tflops", "fp16_tflops",
     "fp16_acc16_tflops", "bf16_tflops", "fp8_tflops", "int8_tops", "fp4_tflops", "interconnect", "interconnect_gb_s",
-    "pcie_generation", "pcie_lanes", "tdp_w", "launch_year", "price_usd", "cloud_usd_per_h",
+    "pcie_generation", "pcie_lanes", "cpu_cores", "thread_bandwidth_gb_s", "tdp_w", "launch_year", "price_usd", "cloud_usd_per_h",
 )  # fmt: skip
 NEEDED = ("name", "vendor", "device_class", "kind", "arch", "family")
 # A figure that follows another: where only the other is set, it is unknown again.
-_FOLLOWS = {"memory_usable_gib": "memory_gb", "interconnect_gb_s": "interconnect", "measured_bandwidth_gb_s": "memory_bandwidth_gb_s"}
+_FOLLOWS = {
+    "memory_usable_gib": "memory_gb",
+    "interconnect_gb_s": "interconnect",
+    "measured_bandwidth_gb_s": "memory_bandwidth_gb_s",
+    "thread_bandwidth_gb_s": "memory_bandwidth_gb_s",
+}
 _MOST, _LEAST, _LONGEST = 1e7, 1e-3, 80
 _SAY = {
     "greater_than": "must be more than {gt:g}", "float_parsing": "must be a number", "int_parsing": "must be a whole number",
@@ -136,6 +141,7 @@ def title(field: str) -> str:
 
 
 _TITLES = {"device_class": "class", "arch": "architecture", "measured_bandwidth_gb_s": "measured memory bandwidth",
+           "thread_bandwidth_gb_s": "measured bandwidth of one thread",
            "memory_decimal": "memory counts 10⁹ bytes", "unified": "memory shared with the CPU", "launch_year": "year",
            "pcie_generation": "PCIe generation", "pcie_lanes": "PCIe lanes"}  # fmt: skip
 
