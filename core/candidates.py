@@ -1,4 +1,5 @@
-"""Every way to run one model on the machines of a goal, as arrays: machine × runtime × weights × KV cache × split × offload.
+"""Every way to run one model on the machines of a goal, as arrays: machine × runtime × weights × KV cache × split × offload, and users at
+once × room for each of them where the goal leaves these open.
 
 Only legal ones are laid out: what a runtime, a device or the model's shape forbids is counted and left out.
 """
@@ -27,6 +28,7 @@ from core.machine import Columns
 from core.plan import NODE, broken_rules
 from core.scenario import Deployment, Scenario, System
 from core.setting import settle
+from core.solve_caps import capped
 from core.solve_machines import Machine
 from core.solve_table import OF_MODEL, TABLE, Row
 from core.units import GIB
@@ -65,6 +67,8 @@ class Space:
     own: dict[str, Any]  # the model's columns
     weights: dict[Any, np.ndarray]  # bytes of each part along `quants`
     elements: dict[Any, float]
+    batch: np.ndarray | None = None  # sequences that each replica is started for, all in use; None: as the goal's load has it
+    room: np.ndarray | None = None  # tokens that each of them has room for; None: as the goal says
     away: np.ndarray = field(init=False)  # 1 where weights lie in host memory, as far as the memory pass has told
     kept: Any = field(default_factory=dict)  # what searches with other targets need again, by what it hangs on
 
@@ -103,8 +107,11 @@ class Space:
         c.weights = {key: sizes[stored] for key, sizes in self.weights.items()}
         c.elements = self.elements
         c.users = np.ceil(load["users"] / machines)
+        if self.batch is not None:
+            c.max_sequences, c.sequences_given = self.batch[index].astype(float), 1.0
+            c.users = c.max_sequences * self.dp[index]
         c.rate = load["rate"] / machines
-        c.max_context = float(self.goal.context)
+        c.max_context = float(self.goal.context) if self.room is None else self.room[index].astype(float)
         c.count = self.count[index]
         for name in ("tp", "pp", "dp", "ep"):
             setattr(c, name, getattr(self, name)[index].astype(float))
@@ -113,6 +120,14 @@ class Space:
         c.gpu_layers = np.where(mode == 2, 0.0, np.nan)
         c.host_memory = np.where(np.isnan(self.ram[index]), c.host_memory, self.ram[index])
         return c
+
+    def way(self, i: int, *, each: bool = False) -> tuple[object, ...]:
+        """What tells a candidate from others in a list: its machine; of an owned one, and with `each`, also engine and quantisation, or
+        how many users it serves at once where that is open."""
+        m = int(self.machine[i])
+        if not each and self.machines[m].side != "owned":
+            return (m,)
+        return m, self.rows[self.row[i]][1], int(self.quant[i] if each or self.batch is None else self.batch[i])
 
     def may_offload(self, index: np.ndarray) -> np.ndarray:
         """Whether weights may lie in host memory: not on rented machines, for nobody says which part of a host comes with them."""
@@ -136,10 +151,12 @@ class Space:
             ep=int(self.ep[i]) if self.ep[i] > 1 else None,
             experts_on_cpu=self.ir.layers if self.mode[i] == 1 else None,
             gpu_layers=0 if self.mode[i] == 2 else None,
-            max_context=self.goal.context,
+            max_context=self.goal.context if self.room is None else int(self.room[i]),
+            max_sequences=None if self.batch is None else int(self.batch[i]),
         )
+        load = self.goal.workload(machines, None if self.batch is None else int(self.batch[i] * self.dp[i]))
         return Scenario(model=self.ir.id, system=machine.system, runtime=runtime, deployment=deployment,
-                        workload=self.goal.workload(machines), costs=machine.costs(self.goal))  # fmt: skip
+                        workload=load, costs=machine.costs(self.goal))  # fmt: skip
 
 
 @functools.lru_cache(maxsize=65536)
@@ -186,6 +203,7 @@ def space(goal: Goal, model: str, listed: Sequence[Machine]) -> Space:
             if options and len(layouts):
                 blocks.append(_block(m, np.array(options), layouts))
     arrays = {name: np.concatenate([b[name] for b in blocks]) if blocks else np.zeros(0, dtype=int) for name in ARRAYS}
+    arrays, batch, room = capped(goal, ir.max_context, arrays)
     shapes = np.array([row.shape for row, _, _ in rows], dtype=int)
     places = np.array([row.place for row, _, _ in rows], dtype=int)
     names = list(schemes)
@@ -195,7 +213,7 @@ def space(goal: Goal, model: str, listed: Sequence[Machine]) -> Space:
         shape=shapes[arrays["row"]] if rows else arrays["row"], place=places[arrays["row"]] if rows else arrays["row"],
         count=np.array([m.system.count for m in listed], dtype=float)[arrays["machine"]],
         ram=np.array([_ram(m.system) for m in listed])[arrays["machine"]],
-        own=own, weights=weights, elements=elements,
+        own=own, weights=weights, elements=elements, batch=batch, room=room,
     )  # fmt: skip
 
 
@@ -411,7 +429,7 @@ def _layouts(goal: Goal, ir: ModelIR, entry: Runtime, machine: Machine, device: 
     modes = [0]
     if goal.offload and entry.offload == "layers" and not alone:
         modes = [0, 2, *([1] if moe and entry.experts_offload else [])]
-    users = goal.users if goal.request_rate_per_s is None else 4096
+    users = 4096 if goal.open_users or goal.request_rate_per_s is not None else goal.users
     return _laid_out(ir.id, entry.id, machine.system.count, tuple(modes), users)
 
 

@@ -17,7 +17,7 @@ from core.scenario import MAX_TOKENS, System, Workload, sentence
 
 Side = Literal["owned", "build", "cloud"]
 Tier = Literal["negligible", "acceptable", "concerning", "any"]
-Objective = Literal["cost", "throughput", "latency", "model_size", "throughput_per_usd", "throughput_per_w"]
+Objective = Literal["cost", "throughput", "latency", "model_size", "throughput_per_usd", "throughput_per_w", "context"]
 SIDES: tuple[Side, ...] = ("owned", "build", "cloud")
 # Percentiles at which a target on times is held; "mean" is what the estimator itself gives, the others come by a closed form.
 At = Literal["mean", "p90", "p95", "p99"]
@@ -36,6 +36,7 @@ class Goal(BaseModel):
     output_tokens: int = Field(256, ge=1, le=MAX_TOKENS)
     context_tokens: int | None = Field(None, ge=1, le=MAX_TOKENS)  # room that each conversation must have; None: what the load needs
     users: int = Field(1, ge=1, le=1_000_000)
+    open_users: bool = False  # as many as a machine serves best: 1, 2, 4 … for each replica, whose cache holds all of them
     request_rate_per_s: float | None = Field(None, gt=0, le=1_000_000)
     # targets
     max_ttft_s: float | None = Field(None, gt=0)
@@ -94,6 +95,8 @@ class Goal(BaseModel):
             raise ValueError("say which hardware is owned, or look among builds and cloud instances too")
         if self.request_rate_per_s is not None and self.users > 1:
             raise ValueError("give either users at once or requests a second, not both")
+        if self.open_users and (self.users > 1 or self.request_rate_per_s is not None):
+            raise ValueError("leave the load out where as many users are wanted as a machine serves (open_users), or turn that off")
         return self
 
     @property
@@ -103,7 +106,7 @@ class Goal(BaseModel):
 
     @property
     def context(self) -> int:
-        """Tokens that each conversation has room for."""
+        """Tokens that each conversation has room for; where the longest is wanted, the least of them."""
         return self.context_tokens or self.prompt_tokens + self.output_tokens
 
     @property
@@ -112,12 +115,17 @@ class Goal(BaseModel):
         asked = [self.max_tpot_ms and self.max_tpot_ms / 1e3, self.min_decode_tok_s and 1 / self.min_decode_tok_s]
         return min((limit for limit in asked if limit), default=None)
 
-    def workload(self, machines: int = 1) -> Workload:
-        """The load of one of so many machines that share it alike."""
+    @property
+    def several(self) -> bool:
+        """Whether more than one user may be asking at a time."""
+        return self.users > 1 or self.open_users or self.request_rate_per_s is not None
+
+    def workload(self, machines: int = 1, at_once: int | None = None) -> Workload:
+        """The load of one of so many machines that share it alike; `at_once`: its users, where the goal leaves their number open."""
         asked: dict[str, Any] = {"prompt_tokens": self.prompt_tokens, "output_tokens": self.output_tokens}
         if self.request_rate_per_s is not None:
             return Workload(**asked, arrival="open", request_rate_per_s=self.request_rate_per_s / machines)
-        return Workload(**asked, concurrency=-(-self.users // machines))
+        return Workload(**asked, concurrency=at_once if self.open_users and at_once else -(-self.users // machines))
 
     def with_(self, **changes: Any) -> Goal:
         """A copy with changes, validated again. Raises ScenarioError."""

@@ -23,9 +23,10 @@ def points(loss: np.ndarray) -> np.ndarray:
 
 
 def order_keys(goal: Goal, table: Mapping[str, np.ndarray], machines: np.ndarray, usd_per_h: np.ndarray, loss: np.ndarray,
-               parameters: float, cache: np.ndarray) -> list[np.ndarray]:  # fmt: skip
+               parameters: float, cache: np.ndarray, room: np.ndarray | None = None) -> list[np.ndarray]:  # fmt: skip
     """Columns to sort candidates by, the most important first, small is good. `table` holds metrics of one machine, with "low" and
-    "high" ends where there are any; `cache`: 1 where the KV cache is smaller than the engine's own.
+    "high" ends where there are any; `cache`: 1 where the KV cache is smaller than the engine's own; `room`: tokens for each user, where
+    they are open.
 
     Among quantisations that the floor allows, a point of quality weighs as much as WORTH of speed.
     """
@@ -48,6 +49,7 @@ def order_keys(goal: Goal, table: Mapping[str, np.ndarray], machines: np.ndarray
             "model_size": [np.full(len(machines), -parameters), cents],
             "throughput_per_usd": [-rate / cost],
             "throughput_per_w": [-rate / (table["power"] * machines)],
+            "context": [np.zeros(len(machines)) if room is None else -room.astype(float), cents],
         }[goal.objective]
         return [np.nan_to_num(key, nan=np.inf, posinf=np.inf) for key in (*first, slow * (1 + SMALLER * cache), cents)]
 
@@ -64,6 +66,8 @@ def tied(goal: Goal, one: Candidate, other: Candidate) -> bool:
     """Whether the objective does not tell two candidates apart: they cost the same, or each is within the other's range."""
     if goal.objective == "model_size":
         return one.scenario.model == other.scenario.model
+    if goal.objective == "context":
+        return one.scenario.deployment.max_context == other.scenario.deployment.max_context
     if goal.objective == "cost":
         return abs(one.usd_per_month - other.usd_per_month) <= 0.005 * max(one.usd_per_month, other.usd_per_month, 0.01)
     metric = "latency" if goal.objective == "latency" else "output_rate"

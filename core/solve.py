@@ -89,13 +89,15 @@ def _space(goal: Goal, model: str, listed: tuple[Machine, ...]) -> Space:
     """The candidates of a model; another goal over the same machines and configurations shares the arrays."""
     users = goal.users if goal.request_rate_per_s is None else None
     asked = Goal(models=(model,), users=users or 1, request_rate_per_s=None if users else 1.0, runtimes=goal.runtimes, quants=goal.quants,
-                 kv_dtypes=goal.kv_dtypes, offload=goal.offload)  # fmt: skip
+                 kv_dtypes=goal.kv_dtypes, offload=goal.offload, open_users=goal.open_users)  # fmt: skip
+    if goal.objective == "context":
+        asked = asked.with_(objective="context", prompt_tokens=1, output_tokens=1, context_tokens=goal.context)
     return replace(_kept(asked, model, listed), goal=goal)
 
 
 def _best(goal: Goal, results: list[Result], *, each: bool = False) -> list[Candidate]:
-    """What passed, in order: of each machine and model the best; of what is owned, and with `each`, the best of every engine and
-    quantisation."""
+    """What passed, in order: of each machine and model the best; with `each` the best of every engine and quantisation; of what is
+    owned as `ways` tells them apart."""
     keys: list[list[np.ndarray]] = []
     where: list[tuple[int, int]] = []
     for number, result in enumerate(results):
@@ -108,25 +110,24 @@ def _best(goal: Goal, results: list[Result], *, each: bool = False) -> list[Cand
         lost = losses(laid_out)[laid_out.quant[index]]
         small = np.array([float(kv is not None) for _, _, kv in laid_out.rows])[laid_out.row[index]]
         parameters = float(laid_out.ir.parameters)
-        keys.append(order_keys(goal, table, looked.machines[at], looked.usd_per_h[at], lost, parameters, small))
+        room = None if laid_out.room is None else laid_out.room[index]
+        keys.append(order_keys(goal, table, looked.machines[at], looked.usd_per_h[at], lost, parameters, small, room))
         where += [(number, int(n)) for n in at]
     if not keys:
         return []
     order = ranked([np.concatenate(columns) for columns in zip(*keys, strict=True)])
     found: list[Candidate] = []
     taken: set[tuple[object, ...]] = set()
-    room = dict.fromkeys(goal.hardware, MOST)
+    left = dict.fromkeys(goal.hardware, MOST)
     for place in order.tolist():
         number, n = where[place]
         laid_out, looked = results[number].space, results[number].looked
         i = looked.index[n]
         machine = laid_out.machines[laid_out.machine[i]]
-        key: tuple[object, ...] = (number, int(laid_out.machine[i]))
-        if each or machine.side == "owned":
-            key = (*key, laid_out.rows[laid_out.row[i]][1], int(laid_out.quant[i]))
-        if key not in taken and (each or room[machine.side]):
+        key = (number, *laid_out.way(i, each=each))
+        if key not in taken and (each or left[machine.side]):
             taken.add(key)
-            room[machine.side] -= 1
+            left[machine.side] -= 1
             found.append(candidate(laid_out, looked, n))
     return found
 

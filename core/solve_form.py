@@ -20,7 +20,7 @@ WORDS: dict[str, Mapping[str, str]] = {"hardware": SIDE_NAMES, "objective": OBJE
 NUMBERS = ("prompt_tokens", "output_tokens", "context_tokens", "users", "request_rate_per_s", "max_ttft_s", "min_decode_tok_s",
            "max_latency_s", "min_output_tok_s", "max_usd_per_month", "max_purchase_usd", "max_power_w", "max_devices", "max_machines",
            "utilisation", "electricity_usd_per_kwh", "owned.count", "owned.ram_gb")  # fmt: skip
-SWITCHES = ("have_host", "offload", "pessimistic", "sure")
+SWITCHES = ("open_users", "have_host", "offload", "pessimistic", "sure")
 NAMES = ("models", "devices", "runtimes", "providers", "owned.device", "owned.cpu", "owned.link", "region", *WORDS)
 CONTROLS = frozenset((*NUMBERS, *SWITCHES, *NAMES))
 

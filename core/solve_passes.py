@@ -17,7 +17,7 @@ import numpy as np
 from core.batch import Group, run
 from core.candidates import WORKERS, Space
 from core.catalog.fitted_memory import memory_band
-from core.corrected import BAND_OF, Corrected, applied, correct, estimated_bytes, factors_at, learn, support_of
+from core.corrected import BAND_OF, applied, correct, estimated_bytes, factors_at, learn, support_of
 from core.correction import Correction
 from core.features import TERMS
 from core.formulas.economics import electricity_rate, purchase_rate
@@ -43,11 +43,13 @@ class Memories:
     fits: np.ndarray
     offloaded: np.ndarray
     short: np.ndarray
+    ample: np.ndarray | None = None  # on devices alone, surely, and no user waits for room; where the room is open
 
 
 def fits_of(group: Group, c: Columns, found: Fit, may_offload: np.ndarray | bool = True) -> Memories:
     """As `core.verdict.feasible` says of one scenario, for all of a group. Beyond that a server that shares a pool must have room in
-    it for one conversation of the context that it is started with, and nothing lies in host memory where it may not."""
+    it for one conversation of the context that it is started with, or for as many as it is told to hold, and nothing lies in host memory
+    where it may not."""
 
     def spread(x: Any) -> np.ndarray:
         return np.broadcast_to(np.asarray(x, dtype=float), len(group))
@@ -56,12 +58,14 @@ def fits_of(group: Group, c: Columns, found: Fit, may_offload: np.ndarray | bool
         short = -spread(found.headroom)
         over_host = spread(found.host_needed) - spread(found.host_limit) if found.host_parts else np.full(len(group), -1.0)
         pooled = spread(c.pooled) > 0
-        no_sequence = pooled & ((spread(found.batch_cap) < 1) | (spread(found.kv_sequence) > spread(found.pool)))
+        least = np.where(spread(c.sequences_given) > 0, spread(c.max_sequences), 1.0)
+        no_sequence = pooled & ((spread(found.batch_cap) < least) | (least * spread(found.kv_sequence) > spread(found.pool)))
         # A server only queues when its pool is full: users beyond it wait, nothing fails.
         cache = (short > 0) & (spread(found.weights) <= spread(found.limit)) & (spread(found.pool) > 0)
         away = spread(found.host_experts) > 0
         fails = ((short > 0) | (over_host > 0) | no_sequence) & ~(pooled & ~no_sequence & cache)
-        lacking = np.maximum(np.maximum(short, over_host), np.where(no_sequence, spread(found.kv_sequence) - spread(found.pool), 0.0))
+        crowded = np.where(no_sequence, least * spread(found.kv_sequence) - spread(found.pool), 0.0)
+        lacking = np.maximum(np.maximum(short, over_host), crowded)
         banned = away & ~np.asarray(may_offload)
         fails, lacking = fails | banned, np.maximum(lacking, np.where(banned, spread(found.host_needed), 0.0))
     return Memories(~fails, away, np.where(fails, np.maximum(lacking, 1.0), 0.0))
@@ -73,12 +77,19 @@ def memory_pass(space: Space, index: np.ndarray, machines: np.ndarray) -> Memori
 
     def one(at: np.ndarray, group: Group) -> Arrays:
         with np.errstate(all="ignore"):
-            found = fits_of(group, group.c, fit(make_plan(group.ir, group.c), group.c), space.may_offload(index[at]))
-        return {"fits": found.fits, "offloaded": found.offloaded, "short": found.short}
+            laid_out = fit(make_plan(group.ir, group.c), group.c)
+            found = fits_of(group, group.c, laid_out, space.may_offload(index[at]))
+            told = {"fits": found.fits, "offloaded": found.offloaded, "short": found.short}
+            if space.room is not None:
+                each = group.spread(group.c.users) / group.spread(group.c.dp)
+                waits = (group.spread(group.c.pooled) > 0) & (group.spread(laid_out.batch_cap) < each)
+                surely = _fits_at_worst(group, group.c, laid_out, [space.rows[row][0].kind for row in space.row[index[at]]])
+                told["ample"] = found.fits & ~found.offloaded & ~waits & surely & (group.arrival == "closed")
+        return told
 
     whole = _each(one, space, index, machines)
     space.away[index] = whole["offloaded"]
-    return Memories(whole["fits"], whole["offloaded"], whole["short"])
+    return Memories(whole["fits"], whole["offloaded"], whole["short"], whole.get("ample"))
 
 
 def _each(work: Callable[[np.ndarray, Group], Arrays], space: Space, index: np.ndarray, machines: np.ndarray) -> Arrays:
@@ -198,7 +209,7 @@ def exact_pass(space: Space, correction: Correction, index: np.ndarray, machines
         for name, (low, high) in found.ends.items():
             table |= {f"{name} low": low, f"{name} high": high}
         if space.goal.pessimistic:
-            table["fits"] = table["fits"] & _fits_at_worst(group, found, kinds)
+            table["fits"] = table["fits"] & _fits_at_worst(group, found.c, found.found, kinds)
         for n, place in enumerate(at):
             bands[place] = found.bands(n)
             support[place] = support_of(correction, found.table, n).level
@@ -207,10 +218,9 @@ def exact_pass(space: Space, correction: Correction, index: np.ndarray, machines
     return Exact(_each(one, space, index, machines), bands, support)
 
 
-def _fits_at_worst(group: Group, found: Corrected, kinds: list[Any]) -> np.ndarray:
+def _fits_at_worst(group: Group, c: Columns, fitted: Fit, kinds: list[Any]) -> np.ndarray:
     """Whether there is room where the estimated parts of memory are as large as in the worst tenth of runs. A server's share of the
     card does not grow, and an engine that lays the layers out itself leaves a margin."""
-    c, fitted = found.c, found.found
     high = np.array([memory_band(kind.runtime, kind.backend)[1] for kind in kinds])
     with np.errstate(all="ignore"):
         more = (high - 1) * group.spread(estimated_bytes(c, fitted)) / group.spread(c.count)

@@ -40,7 +40,7 @@ def roughly(
 ) -> tuple[Seen, int]:
     """The candidates that may pass. Where the cheapest are wanted, none is estimated that costs more than enough that do."""
     goal, parts, count = space.goal, [], 0
-    loaded = goal.users > 1 or goal.request_rate_per_s is not None
+    loaded = goal.several
     sides = np.array([m.side for m in space.machines])[space.machine[alive]]
     for number, side in enumerate(dict.fromkeys(m.side for m in space.machines)):
         ours = alive[sides == side]

@@ -91,7 +91,7 @@ def search(
         reason[fails] = PLACES["quality"]
         remember(near, "quality", everyone, most, np.where(fails, worse, np.inf))
         _too_dear(space, reason, most, near)
-        reason[_needless(space, reason == OPEN, memory.offloaded)] = PRUNED
+        reason[_needless(space, reason == OPEN, memory)] = PRUNED
     lap("memory and quality", 0.2)
 
     alive = np.flatnonzero(reason == OPEN)
@@ -129,7 +129,8 @@ def _rough(space: Space, correction: Correction, alive: np.ndarray, shared: dict
 def most_machines(space: Space) -> np.ndarray:
     """How many machines each candidate may be given: what is owned is one, unless more of it can be had at a price."""
     goal = space.goal
-    most = sizes(goal, goal.max_machines if goal.request_rate_per_s is not None else min(goal.max_machines, goal.users))[-1]
+    several = goal.request_rate_per_s is not None or (goal.open_users and goal.min_output_tok_s is not None)
+    most = sizes(goal, goal.max_machines if several else min(goal.max_machines, goal.users))[-1]
     each = np.array([1 if m.side == "owned" and m.usd_per_h is None else most for m in space.machines], dtype=float)
     return each[space.machine]
 
@@ -142,6 +143,8 @@ def _memories(space: Space, everyone: np.ndarray, most: np.ndarray) -> Memories:
         if len(space.kept) > KEPT:
             space.kept.clear()
         space.kept[key] = memory_pass(space, everyone, most)
+        if space.room is not None:  # whoever has room for all users on one machine has it on several
+            space.kept[key].ample = memory_pass(space, everyone, np.ones(len(space))).ample
     found: Memories = space.kept[key]
     space.away[:] = found.offloaded
     return found
@@ -162,9 +165,10 @@ def _too_dear(space: Space, reason: np.ndarray, most: np.ndarray, near: Near) ->
             remember(near, gate, at, np.ones(len(at)), np.where(beyond, price / budget, np.inf))
 
 
-def _needless(space: Space, alive: np.ndarray, offloaded: np.ndarray) -> np.ndarray:
-    """Candidates that another is as good as in every respect: more on the host than must be, and a dearer host around the same
-    devices where nothing lies on it."""
+def _needless(space: Space, alive: np.ndarray, memory: Memories) -> np.ndarray:
+    """Candidates that another is as good as in every respect: more on the host than must be, a dearer host around the same devices
+    where nothing lies on it, and less room for each user where more costs nothing but memory that is there."""
+    offloaded = memory.offloaded
     places = np.flatnonzero(alive)
     names = {m: n for n, m in enumerate(dict.fromkeys((m.system.device, m.system.link if m.system.count > 1 else "", m.side == "build")
                                                       for m in space.machines))}  # fmt: skip
@@ -173,6 +177,7 @@ def _needless(space: Space, alive: np.ndarray, offloaded: np.ndarray) -> np.ndar
     engine = np.array([runtimes[(runtime, kv)] for _, runtime, kv in space.rows], dtype=int)
     keys = np.column_stack([
         engine[space.row[places]], space.quant[places], space.tp[places], space.pp[places], space.dp[places], space.ep[places],
+        *(cap[places] for cap in (space.batch, space.room) if cap is not None),
     ])  # fmt: skip
     drop = np.zeros(len(alive), dtype=bool)
     as_needed = (space.mode[places] == MODES.index("as needed")) & ~offloaded[places]
@@ -191,7 +196,18 @@ def _needless(space: Space, alive: np.ndarray, offloaded: np.ndarray) -> np.ndar
         first = np.ones(len(order), dtype=bool)
         first[1:] = alike[order][1:] != alike[order][:-1]
         drop[left[order[~first]]] = True
+    if space.room is not None and memory.ample is not None:
+        ample = places[memory.ample[places]]
+        same = _alike(np.column_stack([space.machine[ample], space.mode[ample], keys[memory.ample[places]][:, :-1]]))
+        longest = np.zeros(same.max(initial=-1) + 1, dtype=int)
+        np.maximum.at(longest, same, space.room[ample])
+        drop[ample[space.room[ample] < longest[same]]] = True
     return drop
+
+
+def _alike(rows: np.ndarray) -> np.ndarray:
+    """For each row the number of the sort that it is of: equal rows are of one."""
+    return np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1) if len(rows) else np.zeros(0, dtype=int)
 
 
 # ---------------------------------------------------------------- exactly
@@ -202,37 +218,41 @@ def _exactly(space: Space, correction: Correction, seen: Seen, most: np.ndarray,
     every = each or len(seen.index) <= ALL
     lost = losses(space)[space.quant] if len(space) else np.zeros(0)
     small = np.array([float(kv is not None) for _, _, kv in space.rows])[space.row] if len(space) else np.zeros(0)
+    room = None if space.room is None else space.room[seen.index]
     keys = order_keys(space.goal, seen.table, seen.machines, seen.usd_per_h, lost[seen.index], float(space.ir.parameters),
-                      small[seen.index]) if len(seen.index) else []  # fmt: skip
+                      small[seen.index], room) if len(seen.index) else []  # fmt: skip
     order = ranked(keys) if keys else np.zeros(0, dtype=int)
-    waiting: dict[int, list[int]] = {}  # machine → its candidates, best first; machines in the order of their best
+    opened = space.batch is not None or space.room is not None
+    waiting: dict[tuple[object, ...], list[int]] = {}  # way → its candidates, best first; ways in the order of their best
     for n in order.tolist():
-        waiting.setdefault(int(space.machine[seen.index[n]]), []).append(n)
+        i = int(seen.index[n])
+        waiting.setdefault(space.way(i) if opened else (int(space.machine[i]),), []).append(n)
     parts: list[Looked] = []
     done: dict[str, int] = {}
     exact = 0
     while waiting:
         batch: list[int] = []
         asked: dict[str, int] = {}
-        for machine in list(waiting):
-            side = space.machines[machine].side
+        for way in list(waiting):
+            side = space.machines[way[0]].side  # type: ignore[call-overload]
             if not every and asked.get(side, 0) + done.get(side, 0) >= ENOUGH:
                 continue
             asked[side] = asked.get(side, 0) + 1
-            take = len(waiting[machine]) if every else EACH
-            batch += waiting[machine][:take]
-            waiting[machine] = waiting[machine][take:]
-            if not waiting[machine]:
-                del waiting[machine]
+            take = len(waiting[way]) if every else EACH
+            batch += waiting[way][:take]
+            waiting[way] = waiting[way][take:]
+            if not waiting[way]:
+                del waiting[way]
         if not batch:
             break
         places = np.array(batch)
         part, tried = _look(space, correction, seen.index[places], seen.machines[places], most)
         exact += tried
         parts.append(part)
-        for machine in set(space.machine[part.index[part.passed]].tolist()):
-            done[space.machines[machine].side] = done.get(space.machines[machine].side, 0) + 1
-            waiting.pop(machine, None)
+        for way in {space.way(i) if opened else (int(space.machine[i]),) for i in part.index[part.passed].tolist()}:
+            side = space.machines[way[0]].side  # type: ignore[call-overload]
+            done[side] = done.get(side, 0) + 1
+            waiting.pop(way, None)
     return _all_looked(parts), exact
 
 

@@ -12,7 +12,7 @@ from core.goal import Goal
 def sizes(goal: Goal, most: int) -> np.ndarray:
     """Numbers of machines from one up to `most`, ascending: of several that leave each machine as many users the fewest."""
     many = np.arange(1, most + 1)
-    if goal.request_rate_per_s is not None:
+    if goal.request_rate_per_s is not None or goal.open_users:
         return many
     return np.unique(-(-goal.users // -(-goal.users // many)))
 

@@ -41,7 +41,7 @@ def figures(goal: Goal, candidate: Candidate) -> list[Figure]:
     if many > 1:
         month, power = fleet_cost(each=month, machines=float(many), named="per month"), fleet_power(each=power, machines=float(many))
         rate = fleet_rate(each=rate, machines=float(many), named="tokens a second of all machines")
-    users = goal.users > 1 or goal.request_rate_per_s is not None
+    users = goal.several
     first, each = found.metrics["ttft"], found.metrics["decode_rate"]
     late = f"{goal.times_at} {show(candidate.times['ttft'], 's')}, by a closed form" if goal.times_at != "mean" else ""
     return [
@@ -85,6 +85,7 @@ def _load(candidate: Candidate) -> str:
 def listed_rows(solved: Solved) -> list[Row]:
     """Every way that meets the goal, best first: what it is, what it does, and what it loses against the best."""
     goal, rows = solved.goal, []
+    opened = {"Users at once": goal.open_users, "Room, tokens": goal.objective == "context"}
     before: Candidate | None = None
     for place, c in enumerate(solved.ranked, 1):
         rows.append({
@@ -106,6 +107,9 @@ def listed_rows(solved: Solved) -> list[Row]:
             "Power, W": c.power_w,
             "Loses": losing(goal, c, solved.front),
         })  # fmt: skip
+        deploy = c.scenario.deployment
+        found = {"Users at once": c.scenario.workload.concurrency * c.machines, "Room, tokens": deploy.max_context}
+        rows[-1] |= {name: amount for name, amount in found.items() if opened[name]}
         before = c
     return rows
 

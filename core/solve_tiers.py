@@ -29,7 +29,10 @@ STEPS = 26
 TIERS: Mapping[TierName, tuple[str, str]] = {
     "minimum": ("Minimum viable", "The cheapest that meets the targets by the median estimate."),
     "balanced": ("Balanced", "The cheapest that meets them at the slow end of the ranges, too."),
-    "headroom": ("Headroom", "The cheapest that does so with twice the load; for one person, with twice the context."),
+    "headroom": (
+        "Headroom",
+        "The cheapest that does so with twice the load; for one person, or as many as it serves, with twice the context.",
+    ),
 }
 
 
@@ -116,7 +119,9 @@ def _option(goal: Goal, side: Side, tier: TierName, solved: Solved, correction: 
 
 def under(goal: Goal, candidate: Candidate, correction: Correction | None = None) -> Candidate:
     """The same machines and configuration under the load of another goal."""
-    scenario = candidate.scenario.model_copy(update={"workload": goal.workload(candidate.machines)})
+    scenario = candidate.scenario.model_copy(
+        update={"workload": goal.workload(candidate.machines, candidate.scenario.workload.concurrency)}
+    )
     table, bands, support = _looked_at(goal, [scenario], correction or _correction())
     metrics = {name: float(table[name][0]) for name in candidate.metrics}
     times = {name: float(table[f"{name} asked"][0]) for name in TIMES}
@@ -127,7 +132,7 @@ def under(goal: Goal, candidate: Candidate, correction: Correction | None = None
 def gives_way(goal: Goal, candidate: Candidate, correction: Correction | None = None) -> str:
     """Which target or memory breaks first as the load grows, or one person's conversation, and where; in a sentence."""
     correction = correction or _correction()
-    if goal.request_rate_per_s is None and goal.users == 1:
+    if goal.request_rate_per_s is None and candidate.scenario.workload.concurrency * candidate.machines == 1:
         return _as_context_grows(goal, candidate, correction)
     factors = np.geomspace(1.0, FARTHEST, STEPS)
     base = candidate.scenario.workload
@@ -137,6 +142,8 @@ def gives_way(goal: Goal, candidate: Candidate, correction: Correction | None = 
         users = np.unique(np.ceil(base.concurrency * factors).astype(int))
         factors, loads = users / base.concurrency, [base.model_copy(update={"concurrency": int(n)}) for n in users]
     scenarios = [candidate.scenario.model_copy(update={"workload": load}) for load in loads]
+    if candidate.scenario.deployment.max_sequences is not None:  # an engine that was started for so many is started for more
+        scenarios = [one.with_(max_sequences=-(-one.workload.concurrency // candidate.dp)) for one in scenarios]
     place, gate = _first_broken(goal, scenarios, candidate, correction)
     if place is None:
         return f"Nothing gives way up to {FARTHEST:.0f} times the load."
@@ -147,8 +154,9 @@ def gives_way(goal: Goal, candidate: Candidate, correction: Correction | None = 
 
 def _as_context_grows(goal: Goal, candidate: Candidate, correction: Correction) -> str:
     longest = int(ir(candidate.scenario.model).max_context)
-    lengths = np.unique(np.geomspace(goal.context, max(longest, goal.context + 1), STEPS).astype(int))
     base = candidate.scenario
+    least = base.deployment.max_context or goal.context
+    lengths = np.unique(np.geomspace(least, max(longest, least + 1), STEPS).astype(int))
     scenarios = []
     for tokens in lengths.tolist():
         depth = max(tokens - base.workload.prompt_tokens - base.workload.output_tokens, 0)

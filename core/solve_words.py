@@ -22,6 +22,7 @@ OBJECTIVES: dict[str, str] = {
     "model_size": "Largest model",
     "throughput_per_usd": "Most for the money",
     "throughput_per_w": "Most for the power",
+    "context": "Longest context",
 }
 _AT = {"mean": "", "p90": " at the 90th percentile", "p95": " at the 95th percentile", "p99": " at the 99th percentile"}
 
@@ -44,6 +45,18 @@ def way(candidate: Candidate) -> str:
     return f"{machines(candidate)}, running {running(candidate)}"
 
 
+def caps(goal: Goal, candidate: Candidate) -> str:
+    """What was found of what the goal leaves open: "64 users at once on each, room for 32,768 tokens"; empty where it says all."""
+    load, room = candidate.scenario.workload.concurrency, candidate.scenario.deployment.max_context
+    said = []
+    if goal.open_users:
+        many = f"{load:,} users at once" if load > 1 else "one user"
+        said.append(f"{many}{' on each' if candidate.machines > 1 else ''}")
+    if goal.objective == "context" and room is not None:
+        said.append(f"room for {room:,} tokens{'' if goal.users == 1 and not goal.open_users else ' each'}")
+    return ", ".join(said)
+
+
 def how_many(candidate: Candidate) -> str:
     """Devices as replicas × what one takes: "3 replicas × (TP 2 × PP 1) = 6 devices"."""
     spare = candidate.devices - candidate.replicas * candidate.devices_per_replica
@@ -60,10 +73,13 @@ def _or_nan(amount: float | None) -> float:
 def missed(goal: Goal, gate: str, candidate: Candidate, short: float) -> str:
     """By how much a candidate misses a gate, in a sentence."""
     what = f"{model_name(candidate.scenario.model)} on {way(candidate)}"
+    found = caps(goal, candidate)
     if gate in ("memory", "quality"):  # however many machines there are
         what = f"{model_name(candidate.scenario.model)} on {way(replace(candidate, machines=1))}"
     if gate in ("ttft", "tpot", "latency") and goal.request_rate_per_s is None and 1 < goal.users <= candidate.machines:
         what = f"{model_name(candidate.scenario.model)} on {way(replace(candidate, machines=1))}, with one user alone,"
+    if found:
+        what = f"{what}, with {found},"
     if gate == "context":
         made = ir(candidate.scenario.model).max_context
         return f"{model_name(candidate.scenario.model)} was made for {made:,} tokens of context, not {goal.context:,}."
@@ -96,9 +112,12 @@ def asked_words(goal: Goal) -> str:
     """The goal in a sentence."""
     models = " or ".join(model_name(name) for name in goal.models) if len(goal.models) < 4 else f"One of {len(goal.models)} models"
     who = f"{goal.users:,} users at once" if goal.users > 1 else "one user"
+    if goal.open_users:
+        who = "as many users at once as a machine serves"
     if goal.request_rate_per_s is not None:
         who = f"{goal.request_rate_per_s:g} requests a second"
-    said = [f"{models} for {who}", f"{goal.prompt_tokens:,} tokens in, {goal.output_tokens:,} out, room for {goal.context:,}"]
+    said = [f"{models} for {who}", f"{goal.prompt_tokens:,} tokens in, {goal.output_tokens:,} out, room for {goal.context:,}"
+            f"{' or more' if goal.objective == 'context' else ''}"]  # fmt: skip
     at = _AT[goal.times_at]
     if goal.max_ttft_s is not None:
         said.append(f"first token within {show(goal.max_ttft_s, 's')}{at}")
@@ -142,9 +161,10 @@ def order_words(goal: Goal) -> str:
     """By what candidates are ranked, in a sentence."""
     end = "the bad end of their ranges (p10 of speeds, p90 of memory)" if goal.pessimistic else "their medians"
     first = OBJECTIVES[goal.objective].lower()
+    yours = "number of users at once" if goal.open_users else "quantisation"
     return (
         f"Ordered by {first}, then by speed, at {end}; a point of quality weighs as much as a fifth of the speed. Of each machine and "
-        "model the best way to run it is listed, of what is yours every runtime and quantisation. The objective cannot tell a tie apart."
+        f"model the best way to run it is listed, of what is yours every runtime and {yours}. The objective cannot tell a tie apart."
     )
 
 

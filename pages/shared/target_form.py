@@ -68,13 +68,22 @@ def _load(given: dict[str, Any]) -> None:
     with right:
         _number(given, "output_tokens", "Answer tokens", 1, 10_000_000, 256, 64, "What the model writes.")
     _number(given, "context_tokens", "Room for a conversation, tokens", 1, 10_000_000, None, 1024,
-            "Context that each conversation must have. Empty: a prompt and its answer.")  # fmt: skip
+            "Context that each conversation must have. Empty: a prompt and its answer. With “Longest context” as what is best: the "
+            "least of it; more is looked for.")  # fmt: skip
     kind = st.segmented_control("Load", [_USERS, _RATE], default=_USERS, key="target_load", required=True, label_visibility="collapsed")
     if kind == _RATE or "request_rate_per_s" in st.query_params:
         _number(given, "request_rate_per_s", "Requests a second", 0.001, 1_000_000.0, 1.0, 0.5,
                 "They arrive at random; 30 % of the capacity stays free for bursts.")  # fmt: skip
-    else:
-        _number(given, "users", _USERS, 1, 1_000_000, 1, 1, "Each asks again as soon as the answer is complete.")
+        return
+    users = st.container()
+    given["open_users"] = st.toggle(
+        "As many users as it serves", key="open_users", bind="query-params",
+        help="Tries 1, 2, 4 … up to 1,024 at once for each copy of the model, as memory allows. Goes with “Most tokens a second” and a "
+        "speed for each.",
+    )  # fmt: skip
+    if not given["open_users"]:
+        with users:
+            _number(given, "users", _USERS, 1, 1_000_000, 1, 1, "Each asks again as soon as the answer is complete.")
 
 
 def _targets(given: dict[str, Any]) -> None:

@@ -60,7 +60,8 @@ def _card(goal: Goal, option: Option, seen: dict[str, str], places: Places) -> N
 def _option(goal: Goal, option: Option, candidate: Candidate, key: str, places: Places) -> None:
     where, colour = _FITS[candidate.fits]
     st.markdown(f"**{escape(texts.machines(candidate))}**  \n{escape(texts.running(candidate))}")
-    st.markdown(f":{colour}-badge[{where}] :gray-badge[{escape(texts.how_many(candidate))}]")
+    found = [texts.how_many(candidate), *filter(None, [texts.caps(goal, candidate)])]
+    st.markdown(" ".join([f":{colour}-badge[{where}]", *(f":gray-badge[{escape(text)}]" for text in found)]))
     with st.grid(min_column_width=94, gap="small"):
         for figure in figures(goal, candidate):
             number.tile(figure.label, figure.number, figure.shown, key=f"{key}-{figure.key}", span=figure.span, note=figure.note)
