@@ -57,6 +57,7 @@ class MachineFacts(_Facts):
     measured_thread_bandwidth_gb_s: float | None = Field(None, gt=0)  # what one thread reads of it
     measured_tflops: dict[str, float] = {}  # of the CPU, by dtype
     measured_pcie_gb_s: float | None = Field(None, gt=0)  # host to one device
+    measured_doubt: str = ""  # why what was measured is not to be trusted: what kept the machine from being quiet
 
 
 def path() -> Path:

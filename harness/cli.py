@@ -199,7 +199,6 @@ def machine(
 
     roofcast bench machine --measure --set "cpu=AMD EPYC 9354"
     """
-    from core.harness_program import NOT_TRUSTED
     from core.this_machine import MachineFacts, read_machine, system_of, write_machine
     from harness.machine import detect, measured, overridden
     from harness.noise import NoiseWatch
@@ -212,8 +211,9 @@ def machine(
     if measure:
         watch = NoiseWatch()
         facts = measured(facts)
-        if flags := watch.found({}).flags:
-            typer.echo(f"{NOT_TRUSTED}, since {' and '.join(flags)}: measure again when the machine is quiet.", err=True)
+        facts = facts.model_copy(update={"measured_doubt": " and ".join(watch.found({}).flags)})
+    if facts.measured_doubt:
+        typer.echo(f"What was measured is not to be trusted: {facts.measured_doubt}. Measure again when the machine is quiet.", err=True)
     if kernels:
         facts = facts.model_copy(update={"measured_tflops": {**facts.measured_tflops, **_kernels(kernels)}})
     changes = _pairs(given)

@@ -64,6 +64,13 @@ def test_a_processor_that_nobody_knows_is_to_be_measured(links: list[dict[str, s
     assert "“Look and measure its memory”" in page.warning[0].value and not links
 
 
+def test_figures_of_a_machine_that_was_not_quiet_are_not_shown_as_good_ones() -> None:
+    write_machine(CARDS.model_copy(update={"measured_bandwidth_gb_s": 40.0}))
+    assert not drawn().warning
+    write_machine(CARDS.model_copy(update={"measured_bandwidth_gb_s": 40.0, "measured_doubt": "the host took away 9% of the time"}))
+    assert "not to be trusted: the host took away 9% of the time" in drawn().warning[0].value
+
+
 def test_what_is_wrong_is_set_by_hand(links: list[dict[str, str]]) -> None:
     write_machine(CARDS)
     page = drawn()

@@ -63,6 +63,11 @@ def _found(facts: MachineFacts) -> None:
         st.warning(escape(str(error).replace("`roofcast bench machine --measure`", "“Look and measure its memory”")))
     else:
         st.page_link("estimate.py", label="Use this machine: estimate on it", icon=":material/speed:", query_params=asked)
+    if facts.measured_doubt:
+        st.warning(
+            f"What was measured is not to be trusted: {escape(facts.measured_doubt)}. Measure again when the machine is quiet.",
+            icon=":material/warning:",
+        )
     if facts.gpus:
         number = st.column_config.NumberColumn
         st.dataframe(gpu_rows(facts), hide_index=True, key="here-gpus", column_config={"GiB each": number(format="%.1f")})
