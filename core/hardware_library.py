@@ -123,7 +123,7 @@ def row(device: Device) -> dict[str, Any]:
         "Launch $": device.price_usd,
         "Year": device.launch_year,
         "$/h": price,
-        "$/h where, when": per,
+        "Whose price, when": per,
         "Link": device.interconnect or device.pcie_link or "",
     }
 
