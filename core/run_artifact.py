@@ -28,6 +28,9 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+NOISY = "noisy machine"  # how the flag of a run begins that was measured while the machine was not quiet
+
+
 class Noise(_Part):
     """How quiet the machine was: `flags` are sentences, empty where nothing speaks against the figures."""
 
@@ -52,6 +55,7 @@ class RunFile(_Part):
     command: tuple[str, ...] = ()
     repeats: dict[str, tuple[float, ...]] = {}  # by metric, in the unit of its column
     extra: dict[str, float] = {}  # figures that a record has no column for: ITL, energy, requests …
+    predicted: dict[str, float] = {}  # what Roofcast said before it ran, by column of the records
     machine: MachineFacts = MachineFacts()
     noise: Noise = Noise()
     error: str = ""  # of a run that failed: what the engine said last

@@ -13,11 +13,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from core import sweep as estimates
+from core.calibrate import in_effect
 from core.errors import RoofcastError, RunError
 from core.importers import finished
+from core.predict import predict_runs
 from core.queue import Queue
 from core.records import COLUMNS, RunRecord
-from core.run_artifact import RunFile
+from core.run_artifact import NOISY, RunFile
 from core.runs import METRIC_COLUMNS, read_run
 from core.this_machine import MachineFacts, run_columns
 from harness import micro
@@ -164,6 +166,15 @@ def _is_here(point: Point) -> bool:
     return not point.text("url") or urlsplit(point.text("url")).hostname in _LOOPBACK
 
 
+def foretold(row: Mapping[str, Any]) -> dict[str, float]:
+    """What Roofcast says of a run before it is made, by metric column; nothing where it has nothing to say."""
+    try:
+        found = predict_runs([read_run(row)], in_effect())[0]
+    except RoofcastError:
+        return {}
+    return {column: float(f"{amount:.4g}") for column, amount in found.metrics.items()}
+
+
 # ---- A point
 
 
@@ -171,6 +182,7 @@ def measure_point(point: Point, facts: MachineFacts, options: Options) -> tuple[
     """Measures one point beside telemetry; a failure becomes a run that failed. Raises RunError where the point is wrong."""
     row = columns_of(point, facts)
     seed = secrets.randbits(31) if options.seed is None else options.seed
+    predicted = foretold(row)
     started, begin = datetime.now(UTC), time.monotonic()
     watched: list[Processes] = []
     found: list[Source] = [*sources(), EngineProcesses(lambda: [p for ask in watched for p in ask()])]
@@ -193,7 +205,7 @@ def measure_point(point: Point, facts: MachineFacts, options: Options) -> tuple[
         rows = [{"failure": failure.kind, "fit_reason": f"it failed: {failure.kind.replace('_', ' ')}"}]
     else:
         doubt = "; ".join(quiet.flags)
-        rows = [{**beside, **one, **({"sanity_flag": f"noisy machine: {doubt}"} if doubt and not one.get("memory_kind") else {})}
+        rows = [{**beside, **one, **({"sanity_flag": f"{NOISY}: {doubt}"} if doubt and not one.get("memory_kind") else {})}
                 for one in result.rows] + peaks  # fmt: skip
     extra = {**result.extra, **_energy(summary)}
     if before is not None:
@@ -201,7 +213,7 @@ def measure_point(point: Point, facts: MachineFacts, options: Options) -> tuple[
     run = RunFile(
         records=tuple(_record(row, one, point, facts, started) for one in rows), started=started.strftime("%Y-%m-%dT%H:%M:%SZ"),
         seconds=time.monotonic() - begin, study=point.study, point=point.key, tool=result.tool, command=result.command,
-        repeats=result.repeats, extra=extra, machine=facts, noise=quiet, error=failure.words if failure else "", telemetry=summary,
+        repeats=result.repeats, extra=extra, predicted=predicted, machine=facts, noise=quiet, error=failure.words if failure else "", telemetry=summary,
     )  # fmt: skip
     return run, telemetry.trace()
 
@@ -258,10 +270,13 @@ def _bandwidth(facts: MachineFacts) -> float | None:
 
 
 def figures(run: RunFile) -> str:
-    """A run's main figures in a few words."""
+    """A run's main figures in a few words, each beside what was predicted of it."""
     shown = {"prefill_toks_sec": "prefill {:.4g} tok/s", "decode_toks_sec": "decode {:.4g} tok/s", "ttft_ms_p50": "TTFT {:.4g} ms",
              "tpot_ms_p50": "TPOT {:.4g} ms", "output_toks_sec": "{:.4g} tok/s", "latency_ms_p50": "latency {:.4g} ms"}  # fmt: skip
-    told = [form.format(amount) for r in run.records for name, form in shown.items() if (amount := getattr(r, name)) is not None]
+    told = [
+        form.format(amount) + (f" ({run.predicted[name]:.4g} predicted)" if name in run.predicted else "")
+        for r in run.records for name, form in shown.items() if (amount := getattr(r, name)) is not None
+    ]  # fmt: skip
     noisy = f" (noisy: {run.noise.flags[0]})" if run.noise.flags else ""
     return ", ".join(dict.fromkeys(told)) + noisy
 

@@ -83,7 +83,8 @@ def test_points_become_signed_runs_and_join_the_users_own(gguf, home):
     corpus = open_corpus([user_folder()])
     assert not corpus.problems and len(corpus.table("runs")) == 4 and Queue().waiting() == 0
     text = latest(todo[0]).read_text()
-    assert str(Path(gguf).parent) not in text and "decode" in figures(run)
+    assert str(Path(gguf).parent) not in text
+    assert 0 < run.predicted["decode_toks_sec"] and " predicted)" in figures(run), "what was said before stands beside what was found"
 
 
 def test_a_run_file_is_imported_as_it_was_signed(gguf):
