@@ -213,7 +213,8 @@ def measure_point(point: Point, facts: MachineFacts, options: Options) -> tuple[
     run = RunFile(
         records=tuple(_record(row, one, point, facts, started) for one in rows), started=started.strftime("%Y-%m-%dT%H:%M:%SZ"),
         seconds=time.monotonic() - begin, study=point.study, point=point.key, tool=result.tool, command=result.command,
-        repeats=result.repeats, extra=extra, predicted=predicted, machine=facts, noise=quiet, error=failure.words if failure else "", telemetry=summary,
+        repeats=result.repeats, extra=extra, predicted=predicted, machine=facts, noise=quiet,
+        error=failure.words if failure else "", telemetry=summary,
     )  # fmt: skip
     return run, telemetry.trace()
 
