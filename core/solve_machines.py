@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -146,7 +147,8 @@ def _whole(whole: Whole) -> Machine:
         profile = hardware.system(whole.system)
         return Machine("build", profile.name, profiled(profile), whole_price(whole), price_is="list price")
     device = hardware.device(str(whole.device))
-    ram = f", {whole.ram_gb:g} GB" if whole.ram_gb and f"{whole.ram_gb:g} ?GB" not in device.name else ""
+    said = whole.ram_gb is not None and re.search(rf"\b{whole.ram_gb:g} ?GB", device.name)
+    ram = f", {whole.ram_gb:g} GB" if whole.ram_gb and not said else ""
     kind = f"{whole.note}, " if whole.note and device.device_class == "apple" else ""
     system = System(device=device.name, ram_gb=whole.ram_gb)
     return Machine("build", f"{kind}{device_name(device.id)}{ram}", system, whole_price(whole), price_is="list price")

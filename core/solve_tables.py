@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.answer import Estimate
+from core.catalog.runtimes import runtime
 from core.formulas.economics import fleet_cost, fleet_power, fleet_rate
 from core.goal import Goal
 from core.quantity import value
@@ -82,34 +83,51 @@ def _load(candidate: Candidate) -> str:
 # ---------------------------------------------------------------- rows
 
 
+def on_host(candidate: Candidate) -> str:
+    """What lies in host memory, where not all fits the devices; empty where all does."""
+    if candidate.fits == "in_vram":
+        return ""
+    used = answer(candidate.scenario).resolved
+    if experts := used.get("experts_on_cpu"):
+        return f"the experts of {experts:g} layers in host memory"
+    return "part of the weights in host memory"
+
+
 def listed_rows(solved: Solved) -> list[Row]:
-    """Every way that meets the goal, best first: what it is, what it does, and what it loses against the best."""
+    """Every way that meets the goal, best first: what it is, what it does, and what it loses against the best. A side, a model and a
+    price have a column only where they tell rows apart."""
     goal, rows = solved.goal, []
-    opened = {"Users at once": goal.open_users, "Room, tokens": goal.objective == "context"}
+    tells = {
+        "Side": len({c.side for c in solved.ranked}) > 1,
+        "Model": len(goal.models) > 1,
+        "Users at once": goal.open_users,
+        "Room, tokens": goal.objective == "context",
+        "$ to buy": any(c.purchase_usd is not None for c in solved.ranked),
+    }
     before: Candidate | None = None
     for place, c in enumerate(solved.ranked, 1):
-        rows.append({
+        row = {
             "Place": f"{place} (tie)" if before is not None and tied(goal, before, c) else f"{place}",
             "Side": SIDE_NAMES[c.side],
             "Machines": machines(c),
             "Model": model_name(c.scenario.model),
             "Weights": c.quant,
-            "KV cache": c.kv_dtype,
-            "Runtime": c.scenario.runtime,
-            "Devices": how_many(c),
-            "$ a month": c.usd_per_month,
-            "$ to buy": c.purchase_usd,
-            "First token, s": c.metrics["ttft"],
+            "Runtime": runtime(c.scenario.runtime).name,
+            "Users at once": c.scenario.workload.concurrency * c.machines,
+            "Room, tokens": c.scenario.deployment.max_context,
             "Decode each, tok/s": c.metrics["decode_rate"],
             "Decode each, p10": c.bound("decode_rate"),
+            "First token, s": c.metrics["ttft"],
             "All, tok/s": c.output_rate,
+            "$ a month": c.usd_per_month,
+            "$ to buy": c.purchase_usd,
             "Loss, points": None if c.quality is None else 100 * c.quality,
             "Power, W": c.power_w,
+            "KV cache": c.kv_dtype,
+            "Devices": how_many(c),
             "Loses": losing(goal, c, solved.front),
-        })  # fmt: skip
-        deploy = c.scenario.deployment
-        found = {"Users at once": c.scenario.workload.concurrency * c.machines, "Room, tokens": deploy.max_context}
-        rows[-1] |= {name: amount for name, amount in found.items() if opened[name]}
+        }
+        rows.append({name: item for name, item in row.items() if tells.get(name, True)})
         before = c
     return rows
 

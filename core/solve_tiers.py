@@ -27,11 +27,11 @@ GROWTH = 2.0  # of the load, or of one person's context, that headroom has room 
 FARTHEST = 32.0  # times the load up to which is looked for what gives way
 STEPS = 26
 TIERS: Mapping[TierName, tuple[str, str]] = {
-    "minimum": ("Minimum viable", "The cheapest that meets the targets by the median estimate."),
-    "balanced": ("Balanced", "The cheapest that meets them at the slow end of the ranges, too."),
+    "minimum": ("Minimum viable", "The best of those that meet the targets by the median estimate."),
+    "balanced": ("Balanced", "The best of those that meet them at the slow end of the ranges, too."),
     "headroom": (
         "Headroom",
-        "The cheapest that does so with twice the load; for one person, or as many as it serves, with twice the context.",
+        "The best of those that do so with twice the load; for one person, or as many as it serves, with twice the context.",
     ),
 }
 

@@ -28,9 +28,11 @@ _AT = {"mean": "", "p90": " at the 90th percentile", "p95": " at the 95th percen
 
 
 def machines(candidate: Candidate) -> str:
-    """What to buy or rent: "3 × RunPod 1x_L40S_SECURE: L40S"."""
-    many = f"{candidate.machines} × " if candidate.machines > 1 else ""
-    return f"{many}{candidate.machine.name}"
+    """What to buy or rent: "3 × RunPod 1x_L40S_SECURE: L40S", "2 machines, each 2 × RTX 5090"."""
+    name, many = candidate.machine.name, candidate.machines
+    if many == 1:
+        return name
+    return f"{many} machines, each {name}" if name[0].isdigit() else f"{many} × {name}"
 
 
 def running(candidate: Candidate) -> str:
@@ -134,20 +136,26 @@ def asked_words(goal: Goal) -> str:
     return f"{'; '.join(said)}."
 
 
-def headline(found: Mapping[Side, Candidate | None]) -> str:
-    """The answer in a sentence: the least that meets the goal on each side."""
+def headline(found: Mapping[Side, Candidate | None], *, shortlist: bool = False) -> str:
+    """The answer in a sentence: the least that meets the goal on each side; of a shortlist also which model."""
     said = []
+    wins = {side: model_name(one.scenario.model) for side, one in found.items() if one is not None and shortlist}
+    one_model = len(set(wins.values())) == 1
     for side, candidate in found.items():
         if candidate is None or side == "owned":
             continue
+        for_which = f" for {wins[side]}" if side in wins and not one_model else ""
         if side == "build":
-            said.append(f"buy {machines(candidate)} ({show(_or_nan(candidate.purchase_usd), 'USD')})")
+            said.append(f"buy {machines(candidate)} ({show(_or_nan(candidate.purchase_usd), 'USD')}){for_which}")
         else:
-            said.append(f"rent {machines(candidate)} ({show(candidate.usd_per_month, 'USD')} a month)")
+            said.append(f"rent {machines(candidate)} ({show(candidate.usd_per_month, 'USD')} a month){for_which}")
     others = " or ".join(said)
     if (mine := found.get("owned")) is not None:
-        return f"Your {mine.machine.name} does it{f'; else {others}' if others else ''}"
-    return f"{others[0].upper()}{others[1:]}" if others else "Nothing in the catalog meets this"
+        runs = f"runs {wins['owned']}" if wins else "does it"
+        return f"Your {mine.machine.name} {runs}{f'; else {others}' if others else ''}"
+    if not others:
+        return "Nothing in the catalog meets this"
+    return f"{next(iter(wins.values()))}: {others}" if one_model else f"{others[0].upper()}{others[1:]}"
 
 
 def quality_words(candidate: Candidate) -> str:
@@ -172,8 +180,9 @@ def funnel_words(solved: Solved) -> str:
     """How many candidates there were and how long it took."""
     f = solved.funnel
     took = sum(f.seconds.values())
+    where = f"{f.machines:,} machine{'s' if f.machines != 1 else ''}"
     return (
-        f"{f.enumerated:,} legal ways on {f.machines:,} machines; {f.pruned:,} were beaten by one alike, {f.estimated:,} estimates were "
+        f"{f.enumerated:,} legal ways on {where}; {f.pruned:,} were beaten by one alike, {f.estimated:,} estimates were "
         f"rough and {f.exact:,} exact, in {show(took, 's', 2)}: {f.per_second:,.0f} candidates a second."
     )
 

@@ -13,6 +13,7 @@ from core.goal import Goal, goal
 from core.predict import write_whole
 from core.quantity import value
 from core.solve import solve
+from core.solve_tables import on_host
 from core.solve_tiers import gives_way
 from core.solve_words import OBJECTIVES, asked_words, differs, how_many, machines, quality_words, running
 from core.solved import GATES, Candidate, Solved
@@ -99,7 +100,8 @@ def _answered(asked: Goal, found: Solved) -> Iterator[str]:
         yield "Nothing in the catalog meets this.\n"
     for name, candidate in zip(("Answer", "Runner-up"), found.ranked, strict=False):
         what = f"{model_name(candidate.scenario.model)} on {machines(candidate)}"
-        yield f"- **{name}: {what}**, {running(candidate)}{_on_host(candidate)}. {_numbers(candidate)} {_trust(candidate)}"
+        away = f", {found}" if (found := on_host(candidate)) else ""
+        yield f"- **{name}: {what}**, {running(candidate)}{away}. {_numbers(candidate)} {_trust(candidate)}"
     if found.ranked:
         first = found.ranked[0]
         yield f"- **Why:** {_why(found)} {quality_words(first)} {gives_way(asked, first)}"
@@ -108,16 +110,6 @@ def _answered(asked: Goal, found: Solved) -> Iterator[str]:
     yield "- **Nearest misses:**"
     yield from (f"  - {GATES[gone.gate]}: {gone.sentence}" for gone in found.rejected if gone.sentence)
     yield ""
-
-
-def _on_host(candidate: Candidate) -> str:
-    """What lies in host memory, where not all fits the devices."""
-    if candidate.fits == "in_vram":
-        return ""
-    used = answer(candidate.scenario).resolved
-    if experts := used.get("experts_on_cpu"):
-        return f", the experts of {experts:g} layers in host memory"
-    return ", part of the weights in host memory"
 
 
 def _numbers(candidate: Candidate) -> str:

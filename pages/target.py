@@ -27,7 +27,8 @@ except RoofcastError as error:
     st.stop()
 
 with head:
-    st.title(escape(texts.headline({side: found.options[side, "minimum"].candidate for side in found.sides})), anchor=False)
+    least = {side: found.options[side, "minimum"].candidate for side in found.sides}
+    st.title(escape(texts.headline(least, shortlist=len(goal.models) > 1)), anchor=False)
     st.markdown(f":gray[{escape(texts.asked_words(goal))}]")
     target_form.show_notices()
     st.html(SMALL_SCREEN)

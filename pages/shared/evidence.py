@@ -36,14 +36,18 @@ def place() -> DeltaGenerator:
     return room
 
 
-def badges(estimate: Estimate, room: DeltaGenerator) -> None:
-    """One word each for speed, tail and memory, at their place on the first screen."""
+def badges(estimate: Estimate, room: DeltaGenerator, *, why: bool = False) -> None:
+    """One word each for speed, tail and memory, at their place on the first screen; `why`: of a speed that nobody measured also the
+    sentence."""
     try:
         parts = _parts(estimate)
     except RoofcastError as error:
         room.caption(escape(str(error)))
         return
-    room.markdown(" ".join(f":{_COLOURS[part.word]}-badge[{name} {part.word}]" for name, part in parts.items()), help=texts.TRUST)
+    said = " ".join(f":{_COLOURS[part.word]}-badge[{name} {part.word}]" for name, part in parts.items())
+    speed = parts.get("Speed")
+    doubt = f"  \n:small[:orange[{escape(speed.text)}]]" if why and speed is not None and speed.word == "unmeasured" else ""
+    room.markdown(f"{said}{doubt}", help=texts.TRUST)
 
 
 def draw(estimate: Estimate) -> None:

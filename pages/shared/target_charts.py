@@ -65,5 +65,5 @@ def funnel(rows: list[dict[str, Any]]) -> None:
     x = alt.X("left:Q", title="candidates left", scale=alt.Scale(type="symlog"), axis=alt.Axis(format=",.3~s", tickCount=5, grid=False))
     bars = base.mark_bar(height=18, cornerRadius=1).encode(x=x, tooltip=hint)
     labels = base.mark_text(align="left", dx=5, color=MUTED).encode(x=x, text=alt.Text("left:Q", format=","))
-    chart = (bars + labels).properties(height=alt.Step(30))
+    chart = (bars + labels).properties(height=alt.Step(30), padding={"left": 5, "top": 5, "bottom": 5, "right": 40})
     st.altair_chart(chart, width="stretch", key="target-funnel", alt="Candidates left after each step")

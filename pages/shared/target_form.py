@@ -89,9 +89,11 @@ def _load(given: dict[str, Any]) -> None:
 def _targets(given: dict[str, Any]) -> None:
     left, right = st.columns(2)
     with left:
-        _number(given, "max_ttft_s", "First token within, s", 0.01, 3600.0, None, 0.5, "From asking to the first token.")
+        _number(given, "max_ttft_s", "First token, s", 0.01, 3600.0, None, 0.5, "At most, from asking to the first token.")
     with right:
-        _number(given, "min_decode_tok_s", "Tokens/s for each", 0.1, 10_000.0, 10.0, 1.0, "What one user sees. People read at about 5.")
+        _number(
+            given, "min_decode_tok_s", "Tok/s for each", 0.1, 10_000.0, 10.0, 1.0, "At least, as one user sees it. People read at about 5."
+        )
     given["quality_floor"] = st.selectbox(
         "Loss of quality", list(FLOORS.values()), key="quality_floor", bind="query-params",
         help="Of a quantisation against full precision, in points of a task's score. Those that nobody measured count from four bits on.",
@@ -140,10 +142,10 @@ def _host(given: dict[str, Any]) -> None:
 def _limits(given: dict[str, Any]) -> None:
     left, right = st.columns(2)
     with left:
-        _number(given, "max_usd_per_month", "At most $ a month", 1.0, 1e8, None, 50.0,
+        _number(given, "max_usd_per_month", "Max $ a month", 1.0, 1e8, None, 50.0,
                 "Rent around the clock; or the purchase over three years, and electricity.")  # fmt: skip
     with right:
-        _number(given, "max_purchase_usd", "At most $ to buy", 1.0, 1e9, None, 100.0)
+        _number(given, "max_purchase_usd", "Max $ to buy", 1.0, 1e9, None, 100.0)
     given["objective"] = st.selectbox("Best is", list(OBJECTIVES.values()), key="objective", bind="query-params")
 
 

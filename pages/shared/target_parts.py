@@ -11,10 +11,11 @@ from core import solve_words as texts
 from core.answer import Estimate
 from core.estimate import launch
 from core.goal import Goal
-from core.solve_tables import figures, funnel_rows, listed_rows, price_note
+from core.solve_tables import figures, funnel_rows, listed_rows, on_host, price_note
 from core.solve_tiers import TIERS, Option, Tiered
 from core.solved import GATES, Candidate, Solved
 from core.sweep import answer
+from core.words import model_name
 from pages.shared import evidence, number, target_charts, what_if_add
 from pages.shared.words import CLICK, CORRECTED, escape
 
@@ -49,7 +50,7 @@ def _card(goal: Goal, option: Option, seen: dict[str, str], places: Places) -> N
             st.caption(escape(f"Nearest: {option.why}"))
             return
         candidate = option.candidate
-        what = texts.way(candidate)
+        what = f"{_model(goal, candidate)}{texts.way(candidate)}"
         if what in seen:
             st.markdown(f"{escape(what)}  \n:gray[{escape(f'The same as “{seen[what]}”: it has that to spare.')}]")
             return
@@ -59,9 +60,10 @@ def _card(goal: Goal, option: Option, seen: dict[str, str], places: Places) -> N
 
 def _option(goal: Goal, option: Option, candidate: Candidate, key: str, places: Places) -> None:
     where, colour = _FITS[candidate.fits]
-    st.markdown(f"**{escape(texts.machines(candidate))}**  \n{escape(texts.running(candidate))}")
-    found = [texts.how_many(candidate), *filter(None, [texts.caps(goal, candidate)])]
-    st.markdown(" ".join([f":{colour}-badge[{where}]", *(f":gray-badge[{escape(text)}]" for text in found)]))
+    away = f", {found}" if (found := on_host(candidate)) else ""
+    st.markdown(f"**{escape(texts.machines(candidate))}**  \n{escape(f'{_model(goal, candidate)}{texts.running(candidate)}{away}')}")
+    said = [texts.how_many(candidate), *filter(None, [texts.caps(goal, candidate)])]
+    st.markdown(" ".join([f":{colour}-badge[{where}]", *(f":gray-badge[{escape(text)}]" for text in said)]))
     with st.grid(min_column_width=94, gap="small"):
         for figure in figures(goal, candidate):
             number.tile(figure.label, figure.number, figure.shown, key=f"{key}-{figure.key}", span=figure.span, note=figure.note)
@@ -76,10 +78,15 @@ def _option(goal: Goal, option: Option, candidate: Candidate, key: str, places: 
         what_if_add.link(candidate.scenario)
 
 
+def _model(goal: Goal, candidate: Candidate) -> str:
+    """Which model it is, where there is a choice: "Qwen3-8B, "."""
+    return f"{model_name(candidate.scenario.model)}, " if len(goal.models) > 1 else ""
+
+
 def trust(places: Places) -> None:
     """What to trust of each card, once the runs were looked at."""
     for estimate, place in places:
-        evidence.badges(estimate, place)
+        evidence.badges(estimate, place, why=True)
 
 
 def alternatives(solved: Solved) -> None:
@@ -96,9 +103,10 @@ def alternatives(solved: Solved) -> None:
             "$ a month": st.column_config.NumberColumn(format="$%.0f"),
             "$ to buy": st.column_config.NumberColumn(format="$%.0f"),
             "First token, s": st.column_config.NumberColumn(format="%.2f"),
-            "Decode each, tok/s": st.column_config.NumberColumn(format="%.1f"),
-            "Decode each, p10": st.column_config.NumberColumn(format="%.1f"),
-            "All, tok/s": st.column_config.NumberColumn(format="%.0f"),
+            "Room, tokens": st.column_config.NumberColumn(format="localized", help="That each user has"),
+            "Decode each, tok/s": st.column_config.NumberColumn("tok/s each", format="%.1f", help="Decode speed that each user sees"),
+            "Decode each, p10": st.column_config.NumberColumn("p10", format="%.1f", help="Slow end of its range"),
+            "All, tok/s": st.column_config.NumberColumn("tok/s all", format="%.0f", help="Of all users and machines"),
             "Loss, points": st.column_config.NumberColumn(format="%.1f"),
             "Power, W": st.column_config.NumberColumn(format="%.0f"),
             "Loses": st.column_config.TextColumn(width="large", help="Against one that is better or as good in all"),
