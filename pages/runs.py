@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.errors import RoofcastError
-from pages.shared import runs_bring, runs_calibration, runs_drift, runs_stored
+from pages.shared import runs_bring, runs_calibration, runs_drift, runs_stored, what_if_add
 from pages.shared.words import escape
 
 PARTS = {
@@ -24,3 +24,4 @@ for tab, part in zip(st.tabs(list(PARTS), key="runs_view", bind="query-params", 
                 part()
             except RoofcastError as error:
                 st.info(escape(str(error)))
+what_if_add.last()

@@ -7,6 +7,7 @@ import streamlit as st
 from core.errors import RoofcastError
 from core.recommend import suggest
 from pages.shared import suggest_parts as parts
+from pages.shared import what_if_add
 from pages.shared.words import escape
 
 with st.container(key="answer", gap="small"):
@@ -23,5 +24,8 @@ if asked:
             found = suggest(*asked)
     except RoofcastError as error:
         st.error(escape(str(error)), icon=":material/error:")
+        what_if_add.last()
         st.stop()
     parts.draw(found)
+else:
+    what_if_add.last()

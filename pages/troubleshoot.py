@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.errors import RoofcastError
 from core.troubleshoot import look, troubleshoot
-from pages.shared import bundle_parts, controls, paste, progress
+from pages.shared import bundle_parts, controls, paste, progress, what_if_add
 from pages.shared import troubleshoot_parts as parts
 from pages.shared.address import show_notices
 from pages.shared.words import SMALL_SCREEN, escape
@@ -37,4 +37,5 @@ heard = progress.bar("Estimating what might help …")
 found = troubleshoot(scenario, symptom, progress=heard)
 heard(1.0)
 parts.fixes(found)
+what_if_add.link(scenario, label="Compare with another build")
 bundle_parts.save(scenario)

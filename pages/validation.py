@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.errors import RoofcastError
 from core.scores import scores
-from pages.shared import runs_calibration, validation_controls, validation_first, validation_parts
+from pages.shared import runs_calibration, validation_controls, validation_first, validation_parts, what_if_add
 from pages.shared.words import escape
 
 PARTS = {
@@ -31,3 +31,4 @@ try:
 except RoofcastError as error:
     st.title("How wrong are the estimates?", anchor=False)
     st.info(escape(str(error)))
+what_if_add.last()

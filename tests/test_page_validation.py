@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import streamlit as st
 from fake_scores import write
 from streamlit.testing.v1 import AppTest
 
@@ -20,6 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _shown(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROOFCAST_SCORES", str(folder))
+    monkeypatch.setattr(st, "page_link", lambda *_, **__: None)  # it needs the frame; a browser follows it
 
 
 def opened(**query: str | list[str]) -> AppTest:

@@ -22,6 +22,11 @@ def link(*scenarios: Scenario, label: str = "Compare") -> None:
     )  # fmt: skip
 
 
+def last() -> None:
+    """A link that compares what was asked last, for pages that ask of no scenario themselves."""
+    link(what_if_state.current(), label="Compare what you asked last with another build")
+
+
 def of_model(estimate: Estimate | None, model: str) -> None:
     """A link that compares the estimate, or else the last one with this model in it."""
     asked = estimate.scenario if estimate is not None else with_model(what_if_state.current(), model)
@@ -29,7 +34,9 @@ def of_model(estimate: Estimate | None, model: str) -> None:
 
 
 def of_devices(devices: Sequence[Device]) -> None:
-    """A link that compares what was asked last on each of these devices."""
-    if devices:
+    """A link that compares what was asked last on each of these devices; without any, with another build."""
+    if not devices:
+        last()
+    else:
         named = "these devices" if len(devices) > 1 else "it with another"
         link(*(on_device(what_if_state.current(), device) for device in devices), label=f"Compare {named} on the model asked last")
