@@ -17,13 +17,13 @@ from typing import Any
 import aiohttp
 
 from core.errors import RunError
-from harness.prompts import Prompter
+from harness.prompts import WORDS, Prompter
 from harness.record import scrub
 from harness.schedule import Request, Schedule
 
 TIMEOUT_S = 600.0  # of one request
 WARM_UP = 2  # requests a user before anything counts
-_LENGTHS = (40, 240)  # words of the two prompts by which a server's tokenizer is measured
+_LENGTHS = (len(WORDS), 3 * len(WORDS))  # words of the two prompts by which a server's tokenizer is measured
 
 
 @dataclass(frozen=True, slots=True)

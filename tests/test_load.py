@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from core.errors import RunError
 from harness.load import Server, drive, probe
 from harness.load_result import measured
-from harness.prompts import BUCKETS, Prompter, text
+from harness.prompts import BUCKETS, WORDS, Prompter, text
 from harness.schedule import closed, opened, trace
 from harness.stats import Repeats, halfwidth, spread
 
@@ -191,3 +191,14 @@ def test_the_interval_is_that_of_order_statistics():
 def test_the_words_of_a_prompt_hang_on_seed_and_number_alone():
     assert text(1, 2, 50) == text(1, 2, 50) != text(1, 3, 50) != text(2, 3, 50)
     assert len(text(1, 2, 50).split()) == 50 and list(BUCKETS.values()) == [256, 2048, 8192, 32768]
+
+
+def test_a_tokenizer_finds_the_wanted_tokens_in_every_prompt():
+    def tokens(prompt: str) -> int:  # one for short words, more for long ones, and one before the first
+        return 1 + sum(1 + len(word) // 6 for word in prompt.split())
+
+    first = Prompter(7)
+    short, long = (first.prompt(words, words) for words in (len(WORDS), 3 * len(WORDS)))
+    fitted = first.fitted((len(WORDS), tokens(short)), (3 * len(WORDS), tokens(long)))
+    found = [tokens(fitted.prompt(256, number)) for number in range(40)]
+    assert abs(sum(found) / len(found) / 256 - 1) < 0.005 and max(abs(n / 256 - 1) for n in found) < 0.03
