@@ -13,10 +13,6 @@ if TYPE_CHECKING:
     from core.upload import Upload
 
 SHOWN = 20  # runs and refusals of a file that are printed
-_FIGURES = {
-    "decode_toks_sec": "decode {} tok/s", "prefill_toks_sec": "prefill {} tok/s", "ttft_ms_p50": "TTFT {} ms", "tpot_ms_p50": "TPOT {} ms",
-    "output_toks_sec": "{} tok/s in all", "latency_ms_p50": "latency {} ms", "vram_peak_gib": "{} GiB at the peak", "power_w": "{} W",
-}  # fmt: skip
 
 
 def import_runs(
@@ -114,16 +110,15 @@ def _store(records: list[Any]) -> Any:
 
 def _lines(one: Upload, confirm: bool) -> list[str]:
     """What a file gave, for people."""
-    from core.units import significant
+    from core.upload_tables import figures
 
     signed = f", signed by {one.signer}" if one.signer else ""
     found = [f"{one.name}: {len(one.records)} run{'s' if len(one.records) > 1 else ''} of {one.kind}{signed}"]
     for record in one.records[:SHOWN]:
         cards = f"{record.gpu_count:.0f} × " if record.gpu_count and record.gpu_count > 1 else ""
         what = f"{record.model or record.model_name_raw} {record.scheme} on {cards}{record.device.split('?')[0]}, {record.engine}"
-        figures = [form.format(significant(amount, 3)) for name, form in _FIGURES.items() if (amount := getattr(record, name)) is not None]
         doubt = f" ({record.fit_reason})" if record.fit_reason else ""
-        found.append(f"  {what}; {_load(record)}: {', '.join(figures) or record.failure or record.memory_kind}{doubt}")
+        found.append(f"  {what}; {_load(record)}: {figures(record)}{doubt}")
     if len(one.records) > SHOWN:
         found.append(f"  … and {len(one.records) - SHOWN} more")
     found += [f"  {note}" for note in one.notes]

@@ -29,7 +29,6 @@ MAX_ROWS = 20_000
 MAX_COLUMNS = 300
 MAX_UNPACKED = 512 * 2**20  # bytes that a Parquet file may hold uncompressed
 MAX_REJECTS = 1000
-SUFFIXES = ("csv", "tsv", "txt", "parquet", "json", "jsonl", "md", "log", "sql", "run", "gz")
 _SEPARATORS = ";\t|,"
 # First bytes → what people call such a file, and what to do instead.
 _OTHER_FILES = (
@@ -260,4 +259,4 @@ def as_csv(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return out.getvalue()
 
 
-__all__ = ["MAX_BYTES", "MAX_ROWS", "SUFFIXES", "Sheet", "as_csv", "sheet_of", "text_of", "unpacked"]
+__all__ = ["MAX_BYTES", "MAX_ROWS", "Sheet", "as_csv", "sheet_of", "text_of", "unpacked"]

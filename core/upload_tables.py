@@ -8,6 +8,7 @@ from typing import Any
 
 from core.records import RunRecord
 from core.report import share
+from core.run_artifact import NOISY
 from core.units import significant
 from core.upload import Judged
 from core.upload_columns import targets
@@ -99,7 +100,7 @@ def verdict(lines: Sequence[Judged]) -> str:
     if not lines:
         return ""
     errors = sorted(abs(line.off) for line in lines)
-    middle = errors[len(errors) // 2]
+    middle = errors[(len(errors) - 1) // 2]  # of two the smaller: half of them lie within it
     ranged = [line for line in lines if line.inside is not None]
     held = sum(bool(line.inside) for line in ranged)
     told = f", and {held} of {len(ranged)} lie inside their range" if ranged else ""
@@ -143,16 +144,51 @@ def promise_lines(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def stored_rows(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
-    """Own runs as rows of a table, newest first, with their run_id."""
-    rows = []
-    for record in sorted(records, key=lambda r: r.run_date, reverse=True):
-        figures = [f"{title(c)} {significant(a, 3)} {unit(c)}" for c in targets() if (a := _figure(record, c)) is not None]
-        rows.append({
-            "run_id": record.run_id, "date": record.run_date, "run": run_name(record), "load": load_name(record),
-            "figures": "; ".join(figures) or record.failure or record.memory_kind,
+    """Own runs as rows of a table, newest first, with their run_id. `state`: why a run shifts nothing, in a word."""
+    return [
+        {
+            "run_id": record.run_id, "state": state(record), "model": _model(record), "engine": record.engine or record.runtime,
+            "load": load_name(record), "figures": figures(record), "date": record.run_date, "machine": _machine(record),
             "doubt": record.sanity_flag or record.fit_reason, "from": record.source_path,
-        })  # fmt: skip
-    return rows
+        }
+        for record in sorted(records, key=lambda r: r.run_date, reverse=True)
+    ]  # fmt: skip
+
+
+STATES = {"noisy": "⚠ noisy", "failed": "✗ failed", "memory": "memory", "doubtful": "⚠ doubtful", "used": ""}
+
+
+def state(record: RunRecord) -> str:
+    """What a run is good for: "" where it shifts estimates."""
+    kind = "failed" if record.failure else "memory" if record.memory_kind else "used" if record.fit else "doubtful"
+    return STATES["noisy" if kind == "doubtful" and record.sanity_flag.startswith(NOISY) else kind]
+
+
+def states(records: Sequence[RunRecord]) -> str:
+    """How many of the runs shift no estimate, and why, in one sentence; "" where all do."""
+    held = [state(record) for record in records]
+    told = {"noisy": "{} taken on a machine that was not quiet", "doubtful": "{} doubtful", "failed": "{} that failed",
+            "memory": "{} of memory alone"}  # fmt: skip
+    parts = [text.format(f"{held.count(STATES[kind]):,}") for kind, text in told.items() if STATES[kind] in held]
+    return f"These shift no estimate of speed: {', '.join(parts)}." if parts else ""
+
+
+_SHORT = {
+    "decode_toks_sec": "decode {} tok/s", "prefill_toks_sec": "prefill {} tok/s", "ttft_ms_p50": "TTFT {} ms", "tpot_ms_p50": "TPOT {} ms",
+    "output_toks_sec": "{} tok/s in all", "latency_ms_p50": "latency {} ms", "vram_peak_gib": "{} GiB at the peak", "power_w": "{} W",
+}  # fmt: skip
+
+
+def figures(record: RunRecord) -> str:
+    """What a run measured, in a few words: its main figures, or else all of them; of one that failed, how."""
+    if record.memory_kind:
+        what = record.memory_kind.replace("_", " ").replace("ram", "RAM").replace("vram", "VRAM").replace("kv", "KV")
+        return f"{what} {significant(record.memory_gib or 0.0, 3)} GiB"
+    if record.failure:
+        return record.failure.replace("_", " ")
+    main = [form.format(significant(amount, 3)) for name, form in _SHORT.items() if (amount := getattr(record, name)) is not None]
+    others = (f"{title(c)} {significant(a, 3)} {unit(c)}" for c in targets() if (a := _figure(record, c)) is not None)
+    return ", ".join(main or others)
 
 
 def _figure(record: RunRecord, column: str) -> float | None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from test_browser import CHROMIUM, address, browser, expect, settled
 from test_page_runs import GOOD
+
+from harness.uploads import BAD, answer
 
 __all__ = ["address", "browser"]  # fixtures
 
@@ -64,6 +68,29 @@ def test_a_dropped_file_narrows_the_range_until_it_is_deleted(_home: None, addre
     assert decode_range(page) == before
     assert not [url for url in asked if not re.match(rf"({re.escape(address)}|data:|blob:)", url)]
     context.close()
+
+
+def test_bad_files_get_on_the_page_what_the_document_says(_home: None, address: str, browser: Any, tmp_path: Path) -> None:
+    for bad in BAD:
+        path = tmp_path / bad.name
+        path.write_bytes(b"" if bad.page else bad.raw())
+        if bad.page:
+            os.truncate(path, 200 * 10**6)  # nobody reads it
+    page = browser.new_page(viewport={"width": 1280, "height": 1400})
+    page.goto(f"{address}/runs")
+    settled(page)
+    page.locator("input[type=file]").set_input_files([tmp_path / bad.name for bad in BAD])
+    expect(page.get_by_text("Use these runs?")).to_be_visible(timeout=90_000)
+    settled(page)
+    refused = page.locator(".stDataFrame [role=gridcell]")
+    expect(refused.filter(has_text="must not be negative")).to_have_count(1, timeout=30_000)
+    said = f"{page.get_by_test_id('stMain').inner_text()}\n{' | '.join(refused.all_text_contents())}"
+    for bad in BAD:
+        for text in [bad.page] if bad.page else answer(bad):
+            told = re.sub(r"^Read: (\d+ runs?)\.$", rf"{bad.name} (CSV): \1", text)
+            for part in told.removeprefix("Left out, ").split(": ", 1) if text.startswith("Left out") else [told]:
+                assert part in said, (bad.name, part)
+    page.close()
 
 
 @pytest.mark.parametrize("width", [390, 1280])

@@ -18,6 +18,7 @@ from test_upload import BENCH
 from core import calibrate, registry, upload, upload_check
 from core.correction import shipped
 from core.queue import Queue
+from core.records import read_record
 from pages.shared import runs_session
 
 PAGE = str(Path(__file__).resolve().parents[1] / "pages" / "runs.py")
@@ -151,6 +152,7 @@ def test_columns_are_guessed_with_reasons_and_can_be_set_otherwise(monkeypatch: 
 def test_a_run_faster_than_its_memory_is_kept_only_when_confirmed() -> None:
     page = brought(("mine.csv", csv(f"{ROW},0,130", f"{ROW},0,900")))
     assert page.button("runs-keep").label == "Keep 1 run on this computer" and "cannot be as they are labelled" in told(page)
+    assert "Confirm above" in told(brought(("alone.csv", csv(f"{ROW},0,900"))))
     page.checkbox[-1].check()
     pressed(page.run(), "runs-keep")
     assert [record.sanity_flag[:9] for record in Queue().records()] == ["", "confirmed"]
@@ -214,6 +216,26 @@ def test_stored_runs_are_listed_and_deleted() -> None:
     assert page.title[0].value == "30 runs of yours on 1 machine" and len(page.dataframe[0].value) == 30
     pressed(page, "runs-delete-all")
     assert not Queue().records() and "none yet" in told(page)
+
+
+def test_runs_that_shift_nothing_are_told_apart_in_the_list() -> None:
+    good, noisy, failed = drifting("b1", 3, 0.8, 0)
+    doubt = "noisy machine: the host took away 9% of the time"
+
+    def other(of: Any, **more: Any) -> Any:
+        return read_record({**of.model_dump(exclude={"run_id"}), "fit": False, "fit_reason": "it is of no use", **more})
+
+    Queue().put([
+        good, other(noisy, sanity_flag=doubt), other(failed, failure="out_of_memory", decode_toks_sec=None),
+        other(good, memory_kind="ram_peak", memory_gib=3.25, decode_toks_sec=None),
+    ])  # fmt: skip
+    Queue().export()
+    page = opened(PARTS[1])
+    assert page.title[0].value == "3 runs of yours on 1 machine, with 1 reading of memory"
+    rows = page.dataframe[0].value
+    assert sorted(rows["state"]) == ["", "memory", "⚠ noisy", "✗ failed"]
+    assert {"RAM peak 3.25 GiB", "out of memory"} < set(rows["figures"])
+    assert "1 taken on a machine that was not quiet, 1 that failed, 1 of memory alone" in told(page)
 
 
 def test_calibration_shows_before_after_and_what_to_measure() -> None:

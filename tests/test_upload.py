@@ -42,7 +42,7 @@ def taken(text: str, **more: object) -> Upload:
 # ---------------------------------------------------------------- bad files
 
 REFUSED = {
-    "latin.csv": "not in UTF-8", "large.csv": "at most 4.00 KiB", "bomb.csv.gz": "unpacks to more than", "bomb.parquet": "unpacks to",
+    "latin.csv": "not in UTF-8", "large.csv": "has 191 MiB", "bomb.csv.gz": "unpacks to more than", "bomb.parquet": "unpacks to",
     "runs.xlsx": "archive or an Excel workbook", "results.csv": "web page", "empty.csv": "is empty", "header.csv": "no row below it",
     "twice.csv": "twice", "binary.csv": "binary data", "nan.csv": "Nothing was measured", "sql.csv": "DROP TABLE",
     "formulas.csv": "formula", "prose.txt": "one column", "broken.json": "cut off",

@@ -19,8 +19,8 @@ from core.queue import Queue
 from core.records import RunRecord
 from core.this_machine import read_machine, run_columns
 from core.upload import Upload
-from core.upload_table import MAX_BYTES, SUFFIXES, Sheet
-from core.upload_tables import beside, shared_by, verdict
+from core.upload_table import MAX_BYTES, Sheet
+from core.upload_tables import beside, shared_by, states, verdict
 from pages.shared import runs_charts, runs_form, runs_meaning, runs_session
 from pages.shared.words import escape
 
@@ -37,7 +37,6 @@ def draw() -> None:
     )
     files = st.file_uploader(
         "Files of runs",
-        type=list(SUFFIXES),
         accept_multiple_files=True,
         key=f"runs-files-{st.session_state.get(_ROUND, 0)}",
         max_upload_size=_MIB,
@@ -53,7 +52,9 @@ def draw() -> None:
             "Example", upload.example(), upload.EXAMPLE_NAME, "text/csv", icon=":material/download:", on_click="ignore",
             help="Figures typed by hand to try the page with, not measured.",
         )  # fmt: skip
-        st.caption(f"No prompts or answers are read, and nothing leaves this {'computer' if may_store() else 'server'}.")
+        st.caption(
+            f"Up to {_MIB} MiB a file. No prompts or answers are read, and nothing leaves this {'computer' if may_store() else 'server'}."
+        )
     typed = runs_form.draw()
     given = _given(bool(files))
     uploads = [found for place, file in enumerate(files or ()) if (found := _file(file, given, place))]
@@ -139,7 +140,7 @@ def _about(found: Upload, place: int) -> None:
     left = f", {len(found.refused):,} row{'s' if len(found.refused) != 1 else ''} left out" if found.refused else ""
     known = f", {len(found.before):,} known already" if found.before else ""
     st.markdown(f":green-badge[:material/check: read] **{escape(found.name)}** ({escape(found.kind)}): {count}{left}{known}")
-    for note in found.notes:
+    for note in (*found.notes, *filter(None, [states(found.records)])):
         st.caption(escape(note))
     if found.refused:
         _left_out(found.name, found.refused, place)
@@ -179,7 +180,8 @@ def _consent(uploads: Sequence[Upload], confirmed: Sequence[str]) -> None:
     with st.container(border=True, key="runs-consent"):
         st.markdown("**Use these runs?**")
         if not fresh:
-            st.caption("None of them is new.")
+            waits = any(record.run_id not in found.before for found in uploads for record in found.records)
+            st.caption("Confirm above those that are right, or correct the file." if waits else "None of them is new.")
         elif may_store():
             st.caption(
                 "They then shift the estimates of the machine that they were measured on, for you alone. Kept runs stand in "

@@ -44,13 +44,16 @@ def _worth(correction: Correction, records: tuple[RunRecord, ...]) -> None:
     if not worth:
         st.caption("None of your runs can be held against an estimate of speed.")
         return
-    st.caption("Median absolute error on your own runs. “After” predicts each run by the others alone, never by itself.")
+    machines = list(dict.fromkeys(device_name(one.device) for one in worth))
+    where = f" on {escape(machines[0])}" if len(machines) == 1 else ""
+    st.caption(f"Median absolute error on your own runs{where}. “After” predicts each run by the others alone, never by itself.")
     rows = [
         {"Machine": device_name(one.device), "What": one.metric, "Runs": one.runs, "Before": share(one.before),
          "After": "one run only" if one.after is None else share(one.after)}
         for one in worth
     ]  # fmt: skip
-    st.dataframe(rows, hide_index=True, key="runs-worth")
+    columns = [name for name in rows[0] if machines[1:] or name != "Machine"]
+    st.dataframe(rows, hide_index=True, key="runs-worth", column_order=columns)
     found = runs_session.remembered(("curve", *key), lambda: calibrate.curve(correction, records))
     for device in dict.fromkeys(line["device"] for line in found):
         ours = [line for line in found if line["device"] == device]
@@ -65,7 +68,8 @@ def _next(correction: Correction, records: tuple[RunRecord, ...]) -> None:
         return
     st.subheader("What to measure next", anchor=False)
     st.caption(
-        "The two runs that would teach most about this machine, given what you have. Drop the file that they write under “Bring runs”."
+        "The two runs that would teach most about this machine, given what you have. Drop the file that they write under “Bring runs”. "
+        "`MODEL.gguf` stands for your file; `vllm bench serve` wants its server running."
     )
     for place, one in enumerate(found, 1):
         st.markdown(f"**{place}. {escape(one.what)}** :gray[typical error {share(one.now)} → {share(one.left)}]")

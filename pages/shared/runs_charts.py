@@ -22,8 +22,9 @@ def beside(rows: Rows, *, key: str) -> None:
     """Each figure's prediction and range over what was measured: right of the line we said too much."""
     drawn = most_off(rows, _MOST)
     data = pd.DataFrame(drawn)
-    scale = alt.Scale(type="log", domain=[0.33, 3], clamp=True, nice=False)
-    axis = alt.Axis(values=[0.33, 0.5, 0.67, 1, 1.5, 2, 3], format=".2~f")
+    near = all(0.33 <= row["ratio"] <= 3 for row in drawn)
+    scale = alt.Scale(type="log", domain=[0.33, 3] if near else [0.1, 10], clamp=True, nice=False)
+    axis = alt.Axis(values=[0.33, 0.5, 0.67, 1, 1.5, 2, 3] if near else [0.1, 0.2, 0.5, 1, 2, 5, 10], format=".2~f")
     hint = [
         alt.Tooltip("run:N", title="Run"), alt.Tooltip("load:N", title="Load"), alt.Tooltip("what:N", title="Figure"),
         alt.Tooltip("measured:N", title="Measured"), alt.Tooltip("predicted:N", title="Predicted"), alt.Tooltip("span:N", title="Range"),
@@ -66,7 +67,7 @@ def curve(rows: Rows, *, key: str) -> None:
         color=alt.Color("metric:N", title=None, legend=alt.Legend(orient="top")),
         tooltip=[alt.Tooltip("metric:N", title="What"), alt.Tooltip("k:O", title="Own runs"), alt.Tooltip("error:Q", format=".1%")],
     )
-    chart = alt.layer(base.mark_line(), base.mark_point(filled=True, size=60, opacity=1)).properties(height=240)
+    chart = alt.layer(base.mark_line(), base.mark_point(filled=True, size=60, opacity=1)).properties(height=320)
     st.altair_chart(chart, width="stretch", key=key, alt="Error by number of own runs")
 
 
@@ -87,31 +88,33 @@ def promise(found: Rows, *, key: str) -> None:
                     alt.Tooltip("median:Q", title="Median machine", format=".1%"),
                 ],
             )  # fmt: skip
-            chart = alt.layer(base.mark_line(), base.mark_point(filled=True, size=55, opacity=1)).properties(height=200)
+            chart = alt.layer(base.mark_line(), base.mark_point(filled=True, size=55, opacity=1)).properties(height=260)
             with st.container():
                 st.markdown(f"**{KINDS_SHOWN[kind]}**")
                 st.altair_chart(chart, width="stretch", key=f"{key}-{kind}", alt=f"{kind}: error by number of own runs")
 
 
 def drift(streams: Sequence[Stream], *, key: str) -> None:
-    """Rolling median error of each stream."""
+    """Rolling median error of each stream, of the first runs only as far as the axis goes."""
+    alone = len({s.device for s in streams}) == 1
     rows = [
         {
             "run": run,
             "date": date,
             "error": error,
-            "stream": f"{device_name(s.device)}, {s.runtime} {s.version}, {s.metric}".strip(),
+            "stream": ", ".join([*([] if alone else [device_name(s.device)]), f"{s.runtime} {s.version}".strip(), s.metric]),
         }
         for s in streams
         for run, date, error in s.rolling
     ]
+    top = max(0.3, min(1.0, max(row["error"] for row in rows)))
     limits = alt.Chart(pd.DataFrame([{"limit": limit} for limit in sorted({s.limit for s in streams})]))
     base = alt.Chart(pd.DataFrame(rows)).encode(
-        x=alt.X("run:Q", title="runs"),
-        y=alt.Y("error:Q", title="rolling median error", axis=_PERCENT),
-        color=alt.Color("stream:N", title=None, legend=alt.Legend(orient="top", columns=1, labelLimit=420)),
+        x=alt.X("run:Q", title="run", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(zero=False, nice=False)),
+        y=alt.Y("error:Q", title="rolling median error", axis=_PERCENT, scale=alt.Scale(domain=[0, top], clamp=True)),
+        color=alt.Color("stream:N", title=None, legend=alt.Legend(orient="top", columns=1, labelLimit=300)),
         tooltip=["stream:N", "run:Q", "date:N", alt.Tooltip("error:Q", format=".1%")],
     )
     rules = limits.mark_rule(color=LIMIT, strokeDash=[5, 4]).encode(y="limit:Q")
-    chart = alt.layer(rules, base.mark_line(), base.mark_point(filled=True, size=40)).properties(height=260)
+    chart = alt.layer(rules, base.mark_line(), base.mark_point(filled=True, size=40)).properties(height=360)
     st.altair_chart(chart, width="stretch", key=key, alt="Rolling error by stream")

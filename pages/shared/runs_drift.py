@@ -55,10 +55,12 @@ def _drift() -> None:
         rows = [
             {"Machine": device_name(s.device), "Runtime": f"{s.runtime} {s.version}".strip(), "What": s.metric, "Runs": s.runs,
              "Median error": share(s.error), "Limit": share(s.limit), "By chance": f"{s.chance:.2g}",
-             "State": "⚠ alarm" if s.alarm else "quiet"}
+             "State": "⚠ alarm" if s.alarm else "over, may be chance" if s.error > s.limit else "quiet"}
             for s in streams
         ]  # fmt: skip
-        st.dataframe(rows, hide_index=True, key="runs-drift")
+        machine = ["Machine"] if len({s.device for s in streams}) > 1 else []
+        order = [*machine, "What", "Median error", "Limit", "State", "Runtime", "Runs", "By chance"]
+        st.dataframe(rows, hide_index=True, key="runs-drift", column_order=order)
         runs_charts.drift(streams[:_DRAWN], key="runs-drift-chart")
     _feasible(records)
 

@@ -16,7 +16,8 @@ def choose(sheet: Sheet, place: int) -> tuple[tuple[Meaning, ...], str]:
     meanings = list(guesses(sheet))
     titles = {target.title: column for column, target in targets().items()}
     unsure = sum(meaning.why.startswith("a guess") for meaning in meanings)
-    label = f"{escape(sheet.name)}: {len(sheet.rows):,} rows, {sum(bool(m.target) for m in meanings)} of {len(meanings)} columns used"
+    count = f"{len(sheet.rows):,} row{'s' if len(sheet.rows) != 1 else ''}"
+    label = f"{escape(sheet.name)}: {count}, {sum(bool(m.target) for m in meanings)} of {len(meanings)} columns used"
     with st.expander(f"{label}{f', {unsure} guessed' if unsure else ''}", expanded=bool(unsure), icon=":material/table:"):
         st.caption("How the columns are read. Change what is wrong; units say how the file counts.")
         rows = [

@@ -8,7 +8,7 @@ from core import calibrate
 from core.catalog.own_hardware import may_store
 from core.errors import RoofcastError
 from core.queue import Queue
-from core.upload_tables import EXPORT_NAME, export, stored_rows
+from core.upload_tables import EXPORT_NAME, export, states, stored_rows
 from pages.shared import runs_session
 from pages.shared.words import escape
 
@@ -20,8 +20,10 @@ def headline() -> str:
     records = calibrate.own_records()
     if not records:
         return "A few runs on your own machine make the estimates yours"
-    machines = len({record.device for record in records})
-    return f"{len(records):,} run{'s' if len(records) != 1 else ''} of yours on {machines:,} machine{'s' if machines != 1 else ''}"
+    machines, runs = len({record.device for record in records}), sum(not record.memory_kind for record in records)
+    peaks = sum(bool(record.memory_kind) for record in records)
+    memory = f", with {peaks:,} reading{'s' if peaks != 1 else ''} of memory" if peaks else ""
+    return f"{runs:,} run{'s' if runs != 1 else ''} of yours on {machines:,} machine{'s' if machines != 1 else ''}{memory}"
 
 
 def draw() -> None:
@@ -34,8 +36,13 @@ def draw() -> None:
         return
     session = {record.run_id for record in runs_session.of_session()}
     rows = [{**row, "kept": "in this session" if row["run_id"] in session else "on this computer"} for row in stored_rows(records)]
-    st.caption("Choose rows to delete them. What you delete no longer shifts any estimate.")
-    titles = {"run": "Run", "load": "Load", "figures": "Measured", "date": "Date", "kept": "Kept", "doubt": "Doubt", "from": "From"}
+    st.caption(f"Choose rows to delete them. What you delete no longer shifts any estimate. {escape(states(records))}")
+    column = st.column_config.TextColumn
+    titles = {
+        "model": column("Model", width=180), "state": column("State", width=90, help="Empty: it shifts the estimates of its machine"),
+        "load": column("Load", width=150), "figures": column("Measured", width=300), "engine": column("Engine", width=90),
+        "date": column("Date", width=95), "doubt": column("Why in doubt"), "machine": "Machine", "kept": "Kept", "from": "From",
+    }  # fmt: skip
     picked = st.dataframe(
         rows,
         hide_index=True,

@@ -39,6 +39,9 @@ _CSS = """
   background: color-mix(in srgb, currentColor 14%, transparent); }
 .rank-grid .fill i { display: block; height: 100%; background: #0072B2; }
 .rank-grid .fill i.over { background: #D55E00; }
+[data-testid="stFileChip"][aria-invalid="true"] { height: auto; max-width: 100%; flex-wrap: wrap; padding-right: 2rem; }
+[data-testid="stFileChip"] > [role="alert"] { position: static; width: auto; height: auto; margin: 0; clip: auto; clip-path: none;
+  white-space: normal; overflow: visible; font-size: 0.82rem; }
 .small-screen { display: none; opacity: 0.7; font-size: 0.86rem; }
 @media (max-width: 640px) {
   .small-screen { display: block; }
