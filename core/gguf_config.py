@@ -27,7 +27,8 @@ ARCHITECTURES: Mapping[str, str] = {
     "orion": "orion", "stablelm": "stablelm", "nemotron": "nemotron", "apertus": "apertus", "internlm2": "internlm2",
     "baichuan": "baichuan", "gpt2": "gpt2", "gptj": "gptj", "gptneox": "gpt_neox", "bloom": "bloom", "falcon": "falcon", "mpt": "mpt",
     "lfm2": "lfm2", "lfm2moe": "lfm2_moe", "granitehybrid": "granitemoehybrid", "nemotron_h": "nemotron_h",
-    "nemotron_h_moe": "nemotron_h", "kimi-linear": "kimi_linear",
+    "nemotron_h_moe": "nemotron_h", "kimi-linear": "kimi_linear", "mamba": "mamba", "mamba2": "mamba2", "jamba": "jamba",
+    "falcon-h1": "falcon_h1", "gemma3n": "gemma3n_text", "rwkv6": "rwkv6", "rwkv7": "rwkv7",
 }  # fmt: skip
 
 # Config field -> key of the architecture. Arrays of one number a layer give the first that is not 0.
@@ -42,7 +43,10 @@ _FIELDS: Mapping[str, str] = {
     "index_head_dim": "attention.indexer.key_length", "index_topk": "attention.indexer.top_k",
     "interleave_moe_layer_step": "interleave_moe_layer_step",
     "conv_L_cache": "shortconv.l_cache", "num_kv_shared_layers": "attention.shared_kv_layers",
-    "hidden_size_per_layer_input": "embedding_length_per_layer_input",
+    "hidden_size_per_layer_input": "embedding_length_per_layer_input", "altup_num_inputs": "altup.num_inputs",
+    "head_size": "wkv.head_size", "time_mix_extra_dim": "time_mix_extra_dim", "time_decay_extra_dim": "time_decay_extra_dim",
+    "decay_low_rank_dim": "attention.decay_lora_rank", "a_low_rank_dim": "attention.iclr_lora_rank",
+    "v_low_rank_dim": "attention.value_residual_mix_lora_rank", "gate_low_rank_dim": "attention.gate_lora_rank",
 }  # fmt: skip
 
 # Switches of a family that name a config field, and the tensor that answers them.
@@ -52,7 +56,7 @@ _SWITCHES: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 # Families whose `intermediate_size` is one expert's.
-_EXPERT_WIDTH = frozenset({"minimax_m2", "gpt_oss", "llama4_text", "phimoe", "olmoe", "hunyuan_v1_moe", "granitemoehybrid"})
+_EXPERT_WIDTH = frozenset({"minimax_m2", "gpt_oss", "llama4_text", "phimoe", "olmoe", "hunyuan_v1_moe", "granitemoehybrid", "jamba"})
 
 
 class _File:
@@ -191,7 +195,7 @@ def _special(config: dict[str, Any], family: Family, file: _File) -> None:
         config["full_attn_idxs"] = [layer for layer in range(layers) if file.holds(layer, "attn_q.")]
     if kind == "exaone4":
         config.setdefault("sliding_window", None)  # the small one has full attention only, and its file says no window
-    if family.mixer in ("mamba2", "gated_delta", "kda"):
+    if family.mixer in ("mamba", "mamba2", "gated_delta", "kda"):
         _recurrent(config, family, file)
     if family.window == "gemma4":
         _gemma4(config, file)
@@ -208,6 +212,19 @@ def _recurrent(config: dict[str, Any], family: Family, file: _File) -> None:
         }  # fmt: skip
         return
     heads, inner = file.need("ssm.time_step_rank"), file.need("ssm.inner_size")
+    if family.mixer == "mamba":
+        config.update(
+            conv_kernel=kernel, ssm_state_size=file.need("ssm.state_size"), time_step_rank=heads, expand=inner // config["hidden_size"],
+            use_conv_bias=file.has("ssm_conv1d.bias"), use_bias=file.has("ssm_in.bias"),
+        )  # fmt: skip
+        if not family.attends:
+            config["intermediate_size"] = inner
+            return
+        config["layer_types"] = ["mamba" if file.holds(n, "ssm_") else "attention" for n in layers]
+        sparse = [n for n in layers if file.holds(n, "ffn_gate_inp")]
+        if len(sparse) > 1:
+            config.update(expert_layer_period=sparse[1] - sparse[0], expert_layer_offset=sparse[0])
+        return
     if family.mixer == "gated_delta":
         config.update(
             linear_conv_kernel_dim=kernel, linear_key_head_dim=file.need("ssm.state_size"), linear_num_value_heads=heads,
@@ -219,6 +236,11 @@ def _recurrent(config: dict[str, Any], family: Family, file: _File) -> None:
         conv_kernel=kernel, ssm_state_size=file.need("ssm.state_size"), mamba_num_heads=heads, mamba_head_dim=inner // heads,
         n_groups=file.need("ssm.group_count"), use_conv_bias=file.has("ssm_conv1d.bias"), use_bias=file.has("ssm_in.bias"),
     )  # fmt: skip
+    if not family.attends:
+        return
+    if family.mixer_beside:
+        config["mamba_rms_norm"] = file.has("ssm_norm.weight")
+        return
     if config["model_type"] == "nemotron_h":
         config["hybrid_override_pattern"] = "".join(
             "M" if file.holds(n, "ssm_") else "*" if file.holds(n, "attn_q.") else "E" if file.holds(n, "ffn_gate_inp") else "-"

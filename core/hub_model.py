@@ -63,7 +63,7 @@ class HubModel(BaseModel):
 
     def read(self, changes: dict[str, Any] | None = None) -> tuple[ModelIR, Joined | None]:
         """The IR, and how the header's tensors lie in it; None without a header or with fields set by hand."""
-        built = build_ir(self.config, with_changes(self.id, changes or {}), changes, generic=True)
+        built = build_ir(self.config, with_changes(self.id, changes or {}), changes)
         if not self.tensors or changes:
             if changes and self.tensors:
                 built = replace(built, assumed={**built.assumed, "weights": "bytes by the layout: fields are set by hand"})

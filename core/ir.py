@@ -55,7 +55,8 @@ class Attention:
     q_lora_rank: int = 0
     rope_head_dim: int = 0
     # Elements of one sequence's recurrent state in one such layer, before any split: heads x key x value, and the
-    # convolution's tail. "linear" layers have `heads` value heads, no KV heads and no head sizes.
+    # convolution's tail; of a mixer that works beside attention too. "linear" layers have `heads` value heads, no KV heads
+    # and no head sizes.
     state_elements: int = 0
     state_bytes_each: float = 4.0  # assumption: engines keep the state in FP32 unless told otherwise
     # The layer attends to the cache of an earlier layer of its kind: it has no key and value weights and adds no elements.
@@ -92,6 +93,7 @@ class Block:
     layers: tuple[int, ...]
     attention: Attention
     mlp: Mlp
+    passes: float = 1.0  # how often a step passes through its weights: more where layers share them
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,35 +6,43 @@ Pure: works on raw Hugging Face configs and on catalog records alike.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from core.ir import Attention, Block, Mlp, ModelIR
+from core.ir_altup import write_altup
+from core.ir_altup import write_streams as write_altup_streams
 from core.ir_fields import Fields
 from core.ir_layers import Shape, attentions, indexes, mlps, prediction_layer
 from core.ir_mixers import write_compressed, write_mixer, write_streams
+from core.ir_rwkv import write_channel_mix
 from core.ir_tower import LeftOut, Tower, read_tower
 from core.ir_write import Writer
+from core.ir_zamba import blocks, places, stacked, write_joint, write_shared
 
 
-def build_ir(config: Mapping[str, Any], model_id: str, changes: Mapping[str, Any] | None = None, *, generic: bool = False) -> ModelIR:
-    """The IR of a config, with `changes` to its fields; `generic` takes an unknown type for what it looks like.
+def build_ir(config: Mapping[str, Any], model_id: str, changes: Mapping[str, Any] | None = None) -> ModelIR:
+    """The IR of a config, with `changes` to its fields; a type that is not known is taken for what it looks like.
 
     Raises ScenarioError, naming field or type, when the config is incomplete, wrong or unsupported.
     """
-    return built(Fields(config, model_id, changes, generic=generic))
+    return built(Fields(config, model_id, changes))
 
 
 def built(fields: Fields) -> ModelIR:
     """The IR of fields, which know afterwards what was looked up in them. Raises ScenarioError."""
     shape = Shape.read(fields)
     attention_of, mlp_of = attentions(fields, shape), mlps(fields, shape)
-    blocks, names = _blocks(attention_of, mlp_of)
+    made, names = _blocks(attention_of, mlp_of)
+    if fields.model_type == "zamba2":
+        # The places of a shared block hold its weights once and pass through them each.
+        made = tuple(replace(b, passes=len(b.layers) / blocks(fields)) if b.mlp.kind == "dense" else b for b in made)
     tensors = _Tensors(fields, shape)
     tensors.embedding()
     for layer, (attention, mlp, name) in enumerate(zip(attention_of, mlp_of, names, strict=True)):
         tensors.layer(attention, mlp, layer, name)
     tensors.head()
-    tensors.mtp(*prediction_layer(attention_of, mlp_of))
+    tensors.mtp(*prediction_layer(fields, attention_of, mlp_of))
     native_dtype, native_quant = fields.dtype(), fields.native_quant()
     tower = _tower(fields, shape.hidden)
     fields.check_changes()
@@ -44,7 +52,7 @@ def built(fields: Fields) -> ModelIR:
         hidden=shape.hidden,
         vocab=shape.vocab,
         layers=shape.layers,
-        blocks=blocks,
+        blocks=made,
         tensors=tuple(tensors.made),
         tied_embeddings=shape.tied,
         max_context=shape.max_context,
@@ -93,6 +101,10 @@ class _Tensors(Writer):
         super().__init__(fields, shape)
         self.layout = self._layout()
         self.streams = self.family.qkv == "compressed"  # DeepSeek-V4's parallel residual streams
+        self.altup = fields.model_type == "gemma3n_text"
+        held = shape.layers - len(places(fields)) if fields.model_type == "zamba2" else 0
+        self.stack = stacked(fields, held) if held else []
+        self.paired = dict(self.names)  # of families whose layers have two halves, named by "{half}"
         self.per_layer = fields.size("hidden_size_per_layer_input", 0, least=0) if self.family.window == "gemma4" else 0
 
     def _layout(self) -> str:
@@ -122,7 +134,7 @@ class _Tensors(Writer):
             # OPT keeps two rows before position 0.
             rows = shape.max_context + (2 if self.fields.model_type == "opt" else 0)
             self.add("position_embd", (rows, shape.hidden), "embedding", "replicated")
-        if self.fields.model_type == "bloom":
+        if self.fields.model_type == "bloom" or self.family.mixer == "rwkv":
             self.norm("token_embd_norm", shape.hidden)
 
     def head(self) -> None:
@@ -138,8 +150,21 @@ class _Tensors(Writer):
             self.place = ("", layer, block, None)
             self.add("per_layer_model_proj", (self.shape.layers * self.per_layer, self.shape.hidden), "mlp", "replicated")
             self.norm("per_layer_proj_norm", self.per_layer)
-        self.place = (self.family.prefix.format(i=layer), layer, block, None)
-        self.decoder(attention, mlp, layer)
+            if self.altup:
+                write_altup_streams(self, "altup_proj", self.shape.hidden)
+        own = self.stack[layer][0] if self.stack else layer
+        self.place = (self.family.prefix.format(i=own, pair=layer // 2), layer, block, None)
+        if self.family.moe == "shortcut":
+            self.names = {role: name.replace("{half}", str(layer % 2)) for role, name in self.paired.items()}
+        if self.stack and self.stack[layer][1]:
+            write_shared(self, attention, mlp, own)
+        else:
+            if self.stack and self.stack[layer - 1] == (own, True):
+                write_joint(self, own, self.shape.heads * self.shape.head_dim, self.fields.size("intermediate_size"))
+            self.decoder(attention, mlp, layer)
+        if self.altup and layer == self.shape.layers - 1:
+            self.place = ("", layer, block, None)
+            write_altup_streams(self, "altup_unembd_proj", self.shape.hidden)
         self.place = ("", None, None, None)
 
     def decoder(self, attention: Attention, mlp: Mlp, layer: int) -> None:
@@ -150,6 +175,8 @@ class _Tensors(Writer):
             if self.streams:
                 write_streams(self, "attn")
             self.mixing(attention, layer)
+            if self.family.mixer_beside:
+                write_mixer(self)
             if layout in ("post", "sandwich"):
                 self.norm("post_attention_norm", hidden)
         if mlp.kind != "none":
@@ -167,8 +194,10 @@ class _Tensors(Writer):
             self.add("per_layer_inp_gate", (self.per_layer, hidden), "mlp", "replicated")
             self.add("per_layer_proj", (hidden, self.per_layer), "mlp", "replicated")
             self.norm("per_layer_post_norm", hidden)
-        if self.family.window == "gemma4":
+        if "layer_out_scale" in self.names:
             self.add("layer_out_scale", (1,), "norm", "replicated", suffix="")
+        if self.altup:
+            write_altup(self, hidden)
 
     def mixing(self, attention: Attention, layer: int) -> None:
         match attention.kind:
@@ -189,10 +218,14 @@ class _Tensors(Writer):
         q, k, v = a.heads * a.head_dim, a.kv_heads * a.head_dim, a.kv_heads * a.v_head_dim
         if switch(family.attn_gate):
             q *= 2  # every query head brings the gate of its output
+        narrow = self.fields.size("share_q_dim", 0, least=0) if family.qkv == "narrow" else 0
+        if narrow:
+            self.add("attn_q_a", (narrow, hidden), "attention", "replicated")
+            self.norm("attn_q_a_norm", narrow)
         if family.qkv == "fused":
             self.add("attn_qkv", (q + k + v, hidden), "attention", "heads", bias=bias)
         else:
-            self.add("attn_q", (q, hidden), "attention", "heads", bias=bias)
+            self.add("attn_q", (q, narrow or hidden), "attention", "heads", bias=bias)
             if not a.kv_shared:
                 self.add("attn_k", (k, hidden), "attention", "kv_heads", bias=bias)
                 if not (a.kind == "full" and switch("attention_k_eq_v")):
@@ -213,6 +246,8 @@ class _Tensors(Writer):
         ):
             self.names["attn_sinks"] = "self_attn.attention_sink_bias"
             self.add("attn_sinks", (a.heads,), "attention", "heads", suffix="")
+        if family.window == "step" and switch("use_head_wise_attn_gate"):
+            self.add("attn_gate", (a.heads, hidden), "attention", "heads")
         if family.sub_norms:
             self.norm("attn_sub_norm", hidden)
         self.add("attn_output", (hidden, a.heads * a.v_head_dim), "attention", "heads", bias=switch(family.out_bias))
@@ -242,6 +277,9 @@ class _Tensors(Writer):
 
     def mlp(self, m: Mlp) -> None:
         hidden, bias = self.shape.hidden, self.fields.switch(self.family.mlp_bias)
+        if self.family.mixer == "rwkv":
+            write_channel_mix(self, m)
+            return
         if m.gated and self.family.fused_gate:
             self.add("ffn_up", (2 * m.intermediate, hidden), "mlp", "columns", bias=bias)
         else:
@@ -265,13 +303,14 @@ class _Tensors(Writer):
         # Some experts work in a narrower space that all of them share.
         latent = self.fields.size("moe_latent_size", 0, least=0) if "ffn_latent_down" in self.names else 0
         steer = self.fields.switch(family.router_bias)
-        self.add("ffn_gate_inp", (m.experts, hidden), "router", "replicated", bias=steer)
+        choices = m.experts + (self.fields.size("zero_expert_num", 0, least=0) if family.moe == "shortcut" else 0)
+        self.add("ffn_gate_inp", (choices, hidden), "router", "replicated", bias=steer)
         # In V4's first layers a token's number alone names its experts.
         hashed = self.streams and self.place[1] is not None and self.place[1] < self.fields.size("num_hash_layers", 3, least=0)
         if hashed:
             self.add("ffn_hash", (self.shape.vocab, m.top_k), "embedding", "replicated", suffix="")
         elif family.correction_bias:
-            self.add("exp_probs_b", (m.experts,), "router", "replicated", suffix="")
+            self.add("exp_probs_b", (choices,), "router", "replicated", suffix="")
         self.experts(m, latent or hidden)
         if latent:
             self.add("ffn_latent_down", (latent, hidden), "mlp", "replicated")
@@ -330,7 +369,7 @@ class _Tensors(Writer):
                 self.add("nextn.eh_proj", (hidden, 2 * hidden), "mtp", "replicated")
             self.decoder(attention, mlp, self.shape.layers + module)
             self.norm("nextn.shared_head_norm", hidden)
-            if style == "deepseek":
+            if style in ("deepseek", "step"):
                 self.add("nextn.shared_head_head", vocab, "mtp", "vocab")
         self.place = ("", None, None, None)
 
@@ -338,6 +377,7 @@ class _Tensors(Writer):
 _MTP_PREFIX: Mapping[str, str] = {
     "deepseek": "model.layers.{layer}.",
     "glm": "model.layers.{layer}.",
+    "step": "model.layers.{layer}.",
     "v4": "mtp.{n}.",
     "mimo": "model.mtp_layers.{n}.",
     "qwen": "mtp.layers.{n}.",
@@ -354,6 +394,7 @@ _DEEPSEEK_MTP = {
 _MTP_NAMES: Mapping[str, Mapping[str, str]] = {
     "deepseek": _DEEPSEEK_MTP,
     "glm": _DEEPSEEK_MTP,
+    "step": _DEEPSEEK_MTP,
     "mimo": {
         "nextn.enorm": "token_layernorm",
         "nextn.hnorm": "hidden_layernorm",

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from core.ir_family import Family
+from core.ir_families_recurrent import RECURRENT, mamba2_names
+from core.ir_family import LLAMA_NAMES, Family
 
 # A table is read by its rows: the formatter would give every word a line.
 # fmt: off
@@ -94,19 +95,12 @@ _qwen3_next = Family(
 _dsa = replace(_deepseek_v3, indexer=True)
 
 
-def _mamba2(place: str) -> dict[str, str]:
-    return {
-        "ssm_in": f"{place}.in_proj", "ssm_conv1d": f"{place}.conv1d", "ssm_dt": f"{place}.dt_bias",
-        "ssm_a": f"{place}.A_log", "ssm_d": f"{place}.D", "ssm_norm": f"{place}.norm", "ssm_out": f"{place}.out_proj",
-    }
-
-
 # Every layer is one part with one norm before it.
 _nemotron_h = Family(
     gated=False, mlp_bias="mlp_bias", mixer="mamba2", moe="named", correction_bias=True, mtp="nemotron",
     prefix="backbone.layers.{i}.",
     names={
-        **_mamba2("mixer"), "token_embd": "backbone.embeddings", "output_norm": "backbone.norm_f",
+        **mamba2_names("mixer"), "token_embd": "backbone.embeddings", "output_norm": "backbone.norm_f",
         "attn_norm": "norm", "ffn_norm": "norm",
         **{f"attn_{role}": f"mixer.{name}_proj" for role, name in zip(("q", "k", "v", "output"), "qkvo", strict=True)},
         "ffn_up": "mixer.up_proj", "ffn_down": "mixer.down_proj", "ffn_gate_inp": "mixer.gate",
@@ -131,6 +125,12 @@ _gemma4 = replace(
         "ffn_gate_exps": "experts.gate_proj", "ffn_up_exps": "experts.up_proj", "ffn_down_exps": "experts.down_proj",
     },
 )
+# Step keeps a gate a head, and experts stacked as they are computed.
+_STEP_NAMES = {
+    "attn_gate": "self_attn.g_proj", "ffn_gate_inp": "moe.gate", "exp_probs_b": "moe.router_bias",
+    **{f"ffn_{part}_exps": f"moe.{part}_proj" for part in ("gate", "up", "down")},
+    **{f"ffn_{part}_shexp": f"share_expert.{part}_proj" for part in ("gate", "up", "down")},
+}
 _lfm2 = Family(
     tied=True, qk_norm=True, mixer="short_conv", defaults={"conv_L_cache": 3},
     names={
@@ -168,11 +168,40 @@ FAMILIES: Mapping[str, Family] = {
     "glm_moe_dsa": replace(_dsa, mtp="glm"),  # the module shares embedding and head
     "nemotron_h": _nemotron_h,
     "gemma4_text": _gemma4,
+    "gemma3n_text": replace(
+        _gemma4, moe="no", defaults={"head_dim": 256, "sliding_window": 512}, names={
+            **{role: name for role, name in _gemma4.names.items() if role != "layer_out_scale"},
+            "altup_proj": "model.altup_projections", "altup_unembd_proj": "model.altup_unembed_projections",
+            "altup_correct_scale": "altup.correct_output_scale", "altup_correct_coef": "altup.correction_coefs",
+            "altup_predict_coef": "altup.prediction_coefs", "altup_router": "altup.modality_router",
+            "altup_router_norm": "altup.router_norm", "laurel_l": "laurel.linear_left", "laurel_r": "laurel.linear_right",
+            "laurel_post_norm": "laurel.post_laurel_norm",
+        },
+    ),
+    # A layer has two halves, each with attention and a feed-forward part; beside the first half run the experts.
+    "longcat_flash": replace(
+        _deepseek_v3, moe="shortcut", mtp="no", prefix="model.layers.{pair}.", names={
+            **{role: name.replace("self_attn", "self_attn.{half}") for role, name in LLAMA_NAMES.items() if "self_attn" in name},
+            "attn_norm": "input_layernorm.{half}", "ffn_norm": "post_attention_layernorm.{half}",
+            **{f"ffn_{part}": f"mlps.{{half}}.{part}_proj" for part in ("gate", "up", "down")},
+            **{f"ffn_{part}_shexp": f"mlps.{{half}}.{part}_proj" for part in ("gate", "up", "down")},
+            "ffn_gate_inp": "mlp.router.classifier", "exp_probs_b": "mlp.router.e_score_correction_bias",
+        },
+    ),
+    "step3_text": Family(
+        qkv="narrow", moe="listed", names={
+            **_STEP_NAMES, "attn_q_a": "self_attn.q_proj", "attn_q_a_norm": "self_attn.inter_norm", "attn_q": "self_attn.wq",
+        },
+    ),
+    "step3p5": Family(
+        window="step", qk_norm=True, moe="listed", correction_bias=True, mtp="step", defaults={"sliding_window": 512}, names=_STEP_NAMES,
+    ),
+    **RECURRENT,
     "lfm2": _lfm2,
     "lfm2_moe": replace(_lfm2, moe="after_dense", correction_bias=True),
     "granitemoehybrid": Family(
         mixer="mamba2", moe="named", names={
-            **_mamba2("mamba"), "ffn_gate_inp": "block_sparse_moe.router.layer",
+            **mamba2_names("mamba"), "ffn_gate_inp": "block_sparse_moe.router.layer",
             "ffn_gate_exps": "block_sparse_moe.input_linear.gate", "ffn_up_exps": "block_sparse_moe.input_linear.up",
             "ffn_down_exps": "block_sparse_moe.output_linear", "ffn_gate": "shared_mlp.input_linear.gate",
             "ffn_up": "shared_mlp.input_linear.up", "ffn_down": "shared_mlp.output_linear",
@@ -362,6 +391,11 @@ TEXT_TYPES: Mapping[str, str] = {
     "hunyuan": "hunyuan_v1_moe",
     "qwen3_5_text": "qwen3_5",
     "qwen3_5_moe_text": "qwen3_5_moe",
+    "gemma3n": "gemma3n_text",
+    "longcat": "longcat_flash",
+    "minimax_text_01": "minimax",
+    "step3_vl": "step3_text",
+    "step3p7": "step3p5",
     "gemma4": "gemma4_text",
     "gemma4_unified": "gemma4_text",
     "gemma4_unified_text": "gemma4_text",

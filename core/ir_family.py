@@ -16,7 +16,7 @@ class Family:
 
     tied: bool = False  # tie_word_embeddings when the config is silent
     defaults: Mapping[str, Any] = field(default_factory=dict)  # other fields when the config is silent
-    qkv: Literal["split", "fused", "mla", "compressed"] = "split"
+    qkv: Literal["split", "fused", "narrow", "mla", "compressed"] = "split"
     qkv_bias: Switch = False
     out_bias: Switch = False
     mlp_bias: Switch = False
@@ -31,17 +31,21 @@ class Family:
     sub_norms: bool = False
     sinks: bool = False
     positions: bool = False  # learned position embeddings
-    window: Literal["none", "plain", "qwen", "even", "pattern", "chunked", "mimo_v2", "gemma4"] = "none"
-    mixer: Literal["no", "gated_delta", "mamba2", "kda", "short_conv"] = "no"  # what takes attention's place in some layers
+    window: Literal["none", "plain", "qwen", "even", "pattern", "chunked", "mimo_v2", "step", "gemma4"] = "none"
+    # What takes attention's place in some layers, or works beside it in each.
+    mixer: Literal["no", "gated_delta", "mamba", "mamba2", "kda", "short_conv", "lightning", "rwkv"] = "no"
+    mixer_beside: bool = False
+    mixer_norm: Switch = True  # of Mamba-2's output
+    attends: bool = True  # false: no layer has attention
     attn_gate: Switch = False  # query heads bring the gate of their output
     indexer: bool = False  # DeepSeek's sparse attention
     # named: in all layers where the config counts experts, else in none
-    moe: Literal["no", "all", "named", "after_dense", "step", "interleaved", "span"] = "no"
+    moe: Literal["no", "all", "named", "after_dense", "step", "interleaved", "span", "period", "shortcut", "listed"] = "no"
     router_bias: Switch = False
     correction_bias: bool = False  # a vector that only steers the choice of experts
     expert_bias: bool = False
     shared_gate: bool = False
-    mtp: Literal["no", "deepseek", "glm", "v4", "mimo", "qwen", "nemotron"] = "no"
+    mtp: Literal["no", "deepseek", "glm", "v4", "mimo", "qwen", "nemotron", "step"] = "no"
     prefix: str = "model.layers.{i}."
     names: Mapping[str, str] = field(default_factory=dict)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from core.errors import ScenarioError
@@ -14,18 +16,21 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "hidden_size": ("n_embd", "d_model", "n_embed"),
     "num_hidden_layers": ("n_layer", "n_layers", "num_layers"),
     "num_attention_heads": ("n_head", "n_heads"),
-    "num_key_value_heads": ("num_kv_heads", "n_head_kv", "multi_query_group_num"),
+    "num_key_value_heads": ("num_kv_heads", "n_head_kv", "multi_query_group_num", "num_attention_groups"),
     "head_dim": ("kv_channels", "attention_head_dim"),
     "intermediate_size": ("n_inner", "ffn_hidden_size", "ffn_dim"),
     "vocab_size": ("padded_vocab_size",),
-    "max_position_embeddings": ("n_positions", "seq_length", "max_seq_len", "model_max_length"),
+    "max_position_embeddings": ("n_positions", "seq_length", "max_seq_len", "model_max_length", "max_position_embedding"),
     "num_experts": ("num_local_experts", "n_routed_experts", "moe_num_experts"),
-    "num_experts_per_tok": ("experts_per_token", "moe_topk", "moe_k", "top_k_experts", "num_experts_per_token"),
+    "num_experts_per_tok": ("experts_per_token", "moe_topk", "moe_top_k", "moe_k", "top_k_experts", "num_experts_per_token"),
     "num_nextn_predict_layers": ("mtp_num_hidden_layers",),
-    "mamba_num_heads": ("mamba_n_heads",),
-    "mamba_head_dim": ("mamba_d_head",),
-    "ssm_state_size": ("mamba_d_state",),
-    "n_groups": ("mamba_n_groups",),
+    "moe_intermediate_size": ("expert_ffn_hidden_size",),
+    "mamba_num_heads": ("mamba_n_heads", "n_mamba_heads"),
+    "mamba_head_dim": ("mamba_d_head", "mamba_headdim"),
+    "ssm_state_size": ("mamba_d_state", "state_size"),
+    "time_step_rank": ("mamba_dt_rank",),
+    "expand": ("mamba_expand",),
+    "n_groups": ("mamba_n_groups", "mamba_ngroups"),
     "conv_kernel": ("mamba_d_conv",),
     "use_conv_bias": ("mamba_conv_bias",),
     "use_bias": ("mamba_proj_bias",),
@@ -40,6 +45,9 @@ _MEANING = {name: meaning for meaning, names in ALIASES.items() for name in name
 # Fields of layers whose state and tensors no other family tells.
 _RECURRENT = ("ssm_", "mamba_", "linear_", "rwkv_", "wkv_", "kda_", "time_mix", "lru_", "rnn_", "attn_layer_", "shortconv_")
 
+# What such a class computes is no next token.
+_OTHER_TASK = re.compile(r"(MaskedLM|Classification|QuestionAnswering|Detection|Segmentation|CTC|PreTraining|Encoder|(?<!Chat)Model)$")
+
 # Above these a config is a mistake or a joke, and a tensor list would not end.
 LARGEST: Mapping[str, int] = {"num_hidden_layers": 2_000, "num_experts": 100_000, "num_nextn_predict_layers": 16}
 LARGEST_SIZE = 2**31 - 1
@@ -48,13 +56,11 @@ LARGEST_SIZE = 2**31 - 1
 class Fields:
     """A config with its family's defaults. What is taken without the config saying so is noted in `assumed`.
 
-    `changes` are fields that the user set by hand, over what the config says. `generic` takes a model type that is
-    unknown for the nearest family that its fields allow.
+    `changes` are fields that the user set by hand, over what the config says. A model type that is unknown is taken for
+    the nearest family that its fields allow.
     """
 
-    def __init__(
-        self, config: Mapping[str, Any], model_id: str, changes: Mapping[str, Any] | None = None, *, generic: bool = False
-    ) -> None:
+    def __init__(self, config: Mapping[str, Any], model_id: str, changes: Mapping[str, Any] | None = None) -> None:
         if not isinstance(config, Mapping):
             raise ScenarioError(f"The config of '{model_id}' is not a table of fields; give what config.json holds.")
         self.id = model_id
@@ -65,7 +71,7 @@ class Fields:
         self.raw: Mapping[str, Any] = {**raw, **self.changes}
         self.asked: set[str] = set()  # fields that were looked up
         self.assumed: dict[str, str] = {}
-        self.model_type = self._model_type(generic)
+        self.model_type = self._model_type()
         self.family: Family = FAMILIES[self.model_type]
         for name, value in self.changes.items():
             before = next((raw[key] for key in (name, *ALIASES.get(name, ())) if raw.get(key) is not None), None)
@@ -93,7 +99,7 @@ class Fields:
                 found[name] = (value, note if name in self.changes else f"assumed: {note}")
         return found
 
-    def _model_type(self, generic: bool) -> str:
+    def _model_type(self) -> str:
         named = [t for t in (self.raw.get("model_type"), self.outer.get("model_type")) if isinstance(t, str) and t]
         if not named:
             raise ScenarioError(f"The config of '{self.id}' has no 'model_type', so its layout is unknown; add it or pick a catalog model.")
@@ -105,14 +111,21 @@ class Fields:
             raise ScenarioError(
                 f"'{self.id}' ({named[0]}) is an encoder-decoder model, which Roofcast does not estimate; give a decoder-only model."
             )
+        written = self.outer.get("architectures")
+        if isinstance(written, list) and written and all(isinstance(name, str) and _OTHER_TASK.search(name) for name in written):
+            raise ScenarioError(f"'{self.id}' ({written[0]}) does not generate text; give a decoder-only language model.")
         recurrent = next((name for name, value in self.raw.items() if value and name.startswith(_RECURRENT)), None)
-        if generic and recurrent is None:
+        if recurrent is None:
             nearest = _nearest(self.raw)
             self.assumed["model_type"] = f"laid out as a {nearest} model by its fields: the architecture '{named[0]}' is not known"
+            if self.raw.get("sliding_window") and not self.raw.get("layer_types"):
+                self.assumed["sliding_window"] = "all layers see all tokens, an upper bound: which ones slide is not known"
             return nearest
+        alike = get_close_matches(named[0], FAMILIES, 3, 0.7)
+        known = f"; types with a like name are {', '.join(alike)}" if alike else ""
         raise ScenarioError(
-            f"The architecture '{named[0]}' of '{self.id}' is not supported; pick a model from the catalog or one of a "
-            f"supported type ({', '.join(sorted(FAMILIES))})."
+            f"The architecture '{named[0]}' of '{self.id}' is not supported: its field '{recurrent}' speaks of recurrent layers, whose "
+            f"tensors and state nothing else tells. Pick a model of the catalog, or set model_type to a type that is laid out alike{known}."
         )
 
     def get(self, name: str, default: Any = None) -> Any:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from core.ir import Attention
 from core.ir_fields import Fields
+from core.ir_zamba import places, stacked
 
 Mixing = Literal["full", "mla", "linear", "none"]
 # What a layer holds beside its mixer: the family's own rule decides (""), or the layer says so.
@@ -28,6 +29,7 @@ _WORDS: Mapping[str, tuple[Mixing, Feeding]] = {
     "moe": _LETTERS["E"],
 }
 _RECURRENT = frozenset({"linear_attention", "mamba", "conv"})
+_MAMBA_STATE, _MAMBA_KERNEL = 16, 4  # of Mamba's own class, where the config does not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class Mixer:
     channels: int
     kernel: int
     state: bool = True  # whether it keeps a matrix a head; a short convolution keeps only its tail
+    rank: int = 0  # width of the bottleneck that Mamba's step sizes pass
 
     @property
     def inner(self) -> int:
@@ -58,8 +61,19 @@ def mixer(fields: Fields, hidden: int, heads: int) -> Mixer:
             groups, values = fields.size("linear_num_key_heads"), fields.size("linear_num_value_heads")
             key, value = fields.size("linear_key_head_dim"), fields.size("linear_value_head_dim")
             return Mixer(values, groups, key, value, 2 * groups * key + values * value, fields.size("linear_conv_kernel_dim"))
+        case "mamba":
+            # Each channel is a head of its own, with a state of so many numbers.
+            inner = _inner(fields, hidden)
+            rank = fields.get("time_step_rank", "auto")
+            state, kernel = fields.size("ssm_state_size", _MAMBA_STATE), fields.size("conv_kernel", _MAMBA_KERNEL)
+            return Mixer(inner, 1, state, 1, inner, kernel, rank=-(-hidden // 16) if rank == "auto" else fields.size("time_step_rank"))
+        case "lightning":
+            width = fields.size("head_dim", hidden // heads)
+            return Mixer(heads, heads, width, width, 0, 1)
+        case "rwkv":
+            return _rwkv(fields, hidden)
         case "mamba2":
-            many, wide = fields.size("mamba_num_heads"), fields.size("mamba_head_dim")
+            many, wide = _mamba2_heads(fields, hidden)
             groups, state = fields.size("n_groups"), fields.size("ssm_state_size")
             return Mixer(many, groups, state, wide, many * wide + 2 * groups * state, fields.size("conv_kernel"))
         case "kda":
@@ -70,6 +84,37 @@ def mixer(fields: Fields, hidden: int, heads: int) -> Mixer:
             if hidden % heads:
                 raise fields.wrong("hidden_size", hidden, f"a multiple of the {heads} attention heads")
             return Mixer(heads, heads, 0, hidden // heads, hidden, fields.size("conv_L_cache"), state=False)
+
+
+def _inner(fields: Fields, hidden: int) -> int:
+    """Channels of a Mamba mixer: those of a pure model stand as its width, else a multiple of the hidden size."""
+    own = None if fields.family.attends else fields.get("intermediate_size")
+    return fields.size("expand", 2) * hidden if own is None else fields.size("intermediate_size")
+
+
+def _mamba2_heads(fields: Fields, hidden: int) -> tuple[int, int]:
+    """How many heads a Mamba-2 mixer has, and how wide one is; pure models name them without "mamba"."""
+    many = fields.size("mamba_num_heads", None if fields.family.attends else fields.size("num_heads"))
+    said = fields.get("mamba_head_dim")
+    if isinstance(said, int):
+        return many, fields.size("mamba_head_dim")
+    if not fields.family.attends:
+        return many, fields.size("head_dim")
+    inner = fields.size("mamba_d_ssm", fields.size("expand", 2) * hidden)
+    if inner % many:
+        raise fields.wrong("mamba_num_heads", many, f"a divisor of the mixer's width {inner}")
+    return many, inner // many
+
+
+def _rwkv(fields: Fields, hidden: int) -> Mixer:
+    """RWKV's time mixing: from version 5 on a matrix a head, before it three vectors; and two tokens' hidden states."""
+    inner = fields.size("attention_hidden_size", hidden)
+    if fields.model_type == "rwkv":
+        return Mixer(inner, inner, 3, 1, 2 * hidden, 2)
+    width = fields.size("head_size", fields.size("head_dim", 64))
+    if inner % width:
+        raise fields.wrong("head_size", width, f"a divisor of the mixer's width {inner}")
+    return Mixer(inner // width, inner // width, width, width, 2 * hidden, 2)
 
 
 def _section(fields: Fields) -> dict[str, Any]:
@@ -86,7 +131,7 @@ def _section(fields: Fields) -> dict[str, Any]:
 
 def listed_layers(fields: Fields) -> int | None:
     """The number of layers where the list of layers states it: newer nemotron_h configs have no other field."""
-    if fields.family.mixer != "mamba2":
+    if fields.model_type != "nemotron_h":
         return None
     listed = _listed(fields)
     return len(listed) if listed else None
@@ -110,9 +155,18 @@ def _listed(fields: Fields) -> list[str]:
 
 def layer_parts(fields: Fields, layers: int) -> list[tuple[Mixing, Feeding]] | None:
     """Each layer's mixer and, where the layer says so, its feed-forward part. None: no recurrent layer in this model."""
+    if fields.family.mixer_beside:
+        return None
+    if not fields.family.attends:
+        return [("linear", "dense" if fields.family.mixer == "rwkv" else "none")] * layers
+    if fields.model_type == "zamba2":
+        return [("full", "dense") if shared else ("linear", "none") for _, shared in stacked(fields, layers - len(places(fields)))]
     match fields.family.mixer:
         case "no":
             return None
+        case "mamba" if fields.get("layer_types") is None:
+            every, first = fields.size("attn_layer_period"), fields.size("attn_layer_offset", least=0)
+            return [("full" if layer % every == first else "linear", "") for layer in range(layers)]
         case "mamba2" if letters := _listed(fields):
             if len(letters) != layers:
                 raise fields.wrong("num_hidden_layers", layers, f"the {len(letters)} layers of its pattern")
@@ -127,6 +181,9 @@ def layer_parts(fields: Fields, layers: int) -> list[tuple[Mixing, Feeding]] | N
         if wrong := [kind for kind in listed if kind not in _RECURRENT and kind not in ("full_attention", "attention")]:
             raise fields.wrong("layer_types", wrong[0], "a recurrent layer or full attention")
         return [("linear" if kind in _RECURRENT else "full", "") for kind in listed]
+    kinds = fields.flags("attn_type_list", layers) if fields.family.mixer == "lightning" else None
+    if kinds is not None:
+        return [("full" if kind else "linear", "") for kind in kinds]
     if fields.family.mixer == "short_conv":
         chosen = fields.indices("full_attn_idxs")
         return [("full" if layer in chosen else "linear", "") for layer in range(layers)]

@@ -10,6 +10,7 @@ from core.ir import Attention, AttentionKind, Mlp
 from core.ir_compressed import compressed_attention
 from core.ir_fields import Fields
 from core.ir_hybrid import layer_parts, listed_layers, mixer
+from core.ir_zamba import places
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,13 @@ class Shape:
     @classmethod
     def read(cls, fields: Fields) -> Shape:
         hidden, layers = fields.size("hidden_size"), fields.size("num_hidden_layers", listed_layers(fields))
+        if fields.model_type == "longcat_flash" and fields.raw.get("num_hidden_layers") is None:
+            layers *= 2  # each of its layers attends twice
+        if fields.model_type == "zamba2":
+            layers += len(places(fields))
+        if not fields.family.attends:
+            ends = fields.tied(), cls._max_context(fields)
+            return cls(hidden, layers, fields.size("vocab_size"), 1, (1,) * layers, hidden, hidden, *ends)
         heads = fields.size("num_attention_heads")
         if fields.get("word_embed_proj_dim", hidden) != hidden:
             raise fields.wrong("word_embed_proj_dim", fields.get("word_embed_proj_dim"), f"the hidden size {hidden}")
@@ -52,6 +60,8 @@ class Shape:
 
     @staticmethod
     def _head_dim(fields: Fields, hidden: int, heads: int) -> int:
+        if fields.model_type == "zamba2":
+            return fields.size("attention_head_dim", 2 * hidden // heads)  # "head_dim" goes by another of its names there
         if fields.get("head_dim") is not None:
             return fields.size("head_dim")
         if hidden % heads:
@@ -83,6 +93,11 @@ class Shape:
 
     @staticmethod
     def _max_context(fields: Fields) -> int:
+        if not fields.family.attends and fields.get("max_position_embeddings", fields.get("context_length")) is None:
+            fields.assumed["max_position_embeddings"] = "1048576 tokens: the config does not say, and a recurrent state has no end"
+            return 2**20
+        if fields.model_type == "rwkv" or fields.model_type == "rwkv5":
+            return fields.size("max_position_embeddings", fields.size("context_length", 4096))
         if fields.get("max_position_embeddings") is None and not fields.family.positions:
             fields.assumed["max_position_embeddings"] = "4096 tokens: the config does not say"
             return 4096
@@ -162,7 +177,9 @@ def attentions(fields: Fields, shape: Shape) -> list[Attention]:
         return [compressed_attention(fields, shape.heads, shape.head_dim, layer) for layer in range(shape.layers)]
     made: list[Attention] = []
     windows = _windows(fields, shape)
-    recurrent = mixer(fields, shape.hidden, shape.heads).attention() if ("linear", None) in windows else None
+    mixing = fields.family.mixer_beside or ("linear", None) in windows
+    recurrent = mixer(fields, shape.hidden, shape.heads).attention() if mixing else None
+    beside = recurrent.state_elements if recurrent and fields.family.mixer_beside else 0
     if fields.family.indexer:
         fields.assumed["index_topk"] = "full attention: the tokens that the indexer leaves out are counted, an upper bound at long contexts"
     for layer, ((kind, window), kv_heads) in enumerate(zip(windows, shape.kv_heads, strict=True)):
@@ -185,6 +202,8 @@ def attentions(fields: Fields, shape: Shape) -> list[Attention]:
                     index_elements=fields.size("index_head_dim") if fields.family.indexer and indexes(fields, layer) else 0,
                 )
             )
+        elif kind == "sliding" and fields.family.window == "step":
+            made.append(_step_sliding(fields, shape, window))
         elif kind == "sliding" and fields.family.window == "mimo_v2":
             made.append(
                 Attention(
@@ -199,14 +218,27 @@ def attentions(fields: Fields, shape: Shape) -> list[Attention]:
         elif fields.family.window == "gemma4":
             made.append(_gemma4(fields, shape, kind, window, layer))
         else:
-            made.append(Attention(kind, shape.heads, kv_heads, shape.head_dim, shape.v_head_dim, window))
+            made.append(Attention(kind, shape.heads, kv_heads, shape.head_dim, shape.v_head_dim, window, state_elements=beside))
     return made
+
+
+def _step_sliding(fields: Fields, shape: Shape, window: int | None) -> Attention:
+    """Step 3.5's windowed layers have heads of their own."""
+    said = fields.get("attention_other_setting", {})
+    own = said if isinstance(said, Mapping) else {}
+    sizes = [own.get(name, size) for name, size in (
+        ("num_attention_heads", shape.heads), ("num_attention_groups", shape.kv_heads[0]), ("head_dim", shape.head_dim))]  # fmt: skip
+    whole = [size for size in sizes if isinstance(size, int) and not isinstance(size, bool) and 1 <= size < 2**16]
+    if own is not said or len(whole) < 3 or whole[0] % whole[1]:
+        raise fields.wrong("attention_other_setting", said, "a table with numbers of heads, of groups that divide them, and a head's width")
+    heads, groups, width = whole
+    return Attention("sliding", heads, groups, width, width, window)
 
 
 def _gemma4(fields: Fields, shape: Shape, kind: AttentionKind, window: int | None, layer: int) -> Attention:
     """Full layers have wider heads, and fewer for keys where they serve as values too. Late layers share a cache."""
     width, kv_heads = shape.head_dim, shape.kv_heads[layer]
-    if kind == "full":
+    if kind == "full" and fields.model_type == "gemma4_text":
         width = fields.size("global_head_dim", 512)
         if fields.switch("attention_k_eq_v"):
             kv_heads = fields.size("num_global_key_value_heads", kv_heads)
@@ -227,8 +259,12 @@ def indexes(fields: Fields, layer: int) -> bool:
     return not isinstance(listed, list) or layer >= len(listed) or listed[layer] != "shared"
 
 
-def prediction_layer(attention_of: list[Attention], mlp_of: list[Mlp]) -> tuple[Attention, Mlp]:
-    """What a multi-token-prediction module repeats: the last attention and the last feed-forward part there are."""
+def prediction_layer(fields: Fields, attention_of: list[Attention], mlp_of: list[Mlp]) -> tuple[Attention, Mlp]:
+    """What a multi-token-prediction module repeats: the last attention and the last feed-forward part there are; Step's
+    modules have a window and no experts."""
+    if fields.family.mtp == "step":
+        windowed = next((a for a in reversed(attention_of) if a.kind == "sliding"), attention_of[-1])
+        return windowed, Mlp("dense", fields.family.gated, fields.size("intermediate_size"))
     attention = next((a for a in reversed(attention_of) if a.kind not in ("linear", "none")), attention_of[-1])
     return attention, next((m for m in reversed(mlp_of) if m.kind != "none"), mlp_of[-1])
 
@@ -265,7 +301,9 @@ def _dense_width(fields: Fields, hidden: int) -> int:
     if fields.model_type == "qwen":
         # Qwen 1 states the width of gate and up together.
         return fields.size("intermediate_size") // 2
-    if fields.model_type in ("gpt2", "gpt_bigcode", "gptj", "bloom", "falcon"):
+    if fields.model_type in ("rwkv5", "rwkv6"):
+        return fields.size("intermediate_size", int(3.5 * hidden) // 32 * 32)
+    if fields.model_type in ("gpt2", "gpt_bigcode", "gptj", "bloom", "falcon", "rwkv", "rwkv7"):
         return fields.size("intermediate_size", 4 * hidden)
     if fields.model_type == "phi" and fields.outer.get("model_type") == "phi-msft":
         return fields.size("intermediate_size", 4 * hidden)
@@ -284,6 +322,13 @@ def _is_sparse(fields: Fields, moe: str, layer: int, layers: int) -> bool:
         return layer >= first and layer % every == 0
     if moe == "step":
         return layer not in fields.indices("mlp_only_layers") and ((layer + 1) % fields.size("decoder_sparse_step", 1) == 0)
+    if moe == "period":
+        every, first = fields.size("expert_layer_period"), fields.size("expert_layer_offset", least=0)
+        return fields.size("num_experts", 1) > 1 and layer % every == first
+    if moe == "shortcut":
+        return layer % 2 == 0
+    if moe == "listed":
+        return layer in _expert_layers(fields, layers)
     if moe == "interleaved":
         chosen = fields.indices("moe_layers")
         return layer in chosen if chosen else (layer + 1) % fields.size("interleave_moe_layer_step") == 0
@@ -297,8 +342,21 @@ def _is_sparse(fields: Fields, moe: str, layer: int, layers: int) -> bool:
     return moe == "all"
 
 
+def _expert_layers(fields: Fields, layers: int) -> set[int]:
+    """The layers with experts, which Step lists as text."""
+    said = fields.get("moe_layers_enum")
+    numbers = said.split(",") if isinstance(said, str) else said if isinstance(said, list) else [str(n) for n in range(1, layers)]
+    if not all(str(number).strip().isdecimal() for number in numbers):
+        raise fields.wrong("moe_layers_enum", said, "a list of layer numbers with commas between")
+    return {int(number) for number in numbers}
+
+
 def _moe(fields: Fields) -> Mlp:
     experts, top_k = fields.size("num_experts"), fields.size("num_experts_per_tok")
+    if fields.family.moe == "shortcut" and (idle := fields.size("zero_expert_num", 0, least=0)):
+        chosen = top_k
+        top_k = max(1, round(top_k * experts / (experts + idle)))
+        fields.assumed["zero_expert_num"] = f"{idle} choices do nothing, so a token's {chosen} are taken for {top_k} experts, as on average"
     if top_k > experts:
         raise fields.wrong("num_experts_per_tok", top_k, f"at most the {experts} experts")
     by_intermediate = fields.model_type in (
@@ -311,13 +369,17 @@ def _moe(fields: Fields) -> Mlp:
         "olmoe",
         "minicpm",
         "hunyuan_v1_moe",
+        "jamba",
+        "minimax",
     )
     width = fields.size("intermediate_size" if by_intermediate else "moe_intermediate_size")
     if fields.family.shared_gate:
         shared = fields.size("shared_expert_intermediate_size")
     elif fields.model_type == "llama4_text":
         shared = width
-    elif fields.model_type == "gemma4_text":
+    elif fields.family.moe == "listed":
+        shared = fields.size("share_expert_dim", 0, least=0)
+    elif fields.model_type in ("gemma4_text", "longcat_flash"):
         shared = fields.size("intermediate_size")
     elif fields.model_type == "granitemoehybrid":
         shared = fields.size("shared_intermediate_size", 0, least=0)

@@ -5,13 +5,22 @@ from __future__ import annotations
 from core.ir import Group
 from core.ir_compressed import SPARSE, ratio
 from core.ir_hybrid import Mixer, mixer
+from core.ir_rwkv import write_time_mix
 from core.ir_write import Writer
 
 
 def write_mixer(to: Writer) -> None:
     """Write the mixer of the family's kind at the writer's place."""
     shape = mixer(to.fields, to.shape.hidden, to.shape.heads)
-    {"gated_delta": _gated_delta, "mamba2": _mamba2, "kda": _kimi_delta, "short_conv": _short_conv}[to.family.mixer](to, shape)
+    {
+        "gated_delta": _gated_delta,
+        "mamba": _mamba,
+        "mamba2": _mamba2,
+        "kda": _kimi_delta,
+        "short_conv": _short_conv,
+        "lightning": _lightning,
+        "rwkv": write_time_mix,
+    }[to.family.mixer](to, shape)
 
 
 def _gated_delta(to: Writer, m: Mixer) -> None:
@@ -32,6 +41,32 @@ def _gated_delta(to: Writer, m: Mixer) -> None:
     to.add("ssm_out", (hidden, m.inner), "attention", "heads")
 
 
+def _mamba(to: Writer, m: Mixer) -> None:
+    """Mamba's first form: step size, input and output maps follow from the token through one narrow matrix."""
+    hidden, switch = to.shape.hidden, to.fields.switch
+    bias = switch("use_bias")
+    to.add("ssm_in", (2 * m.inner, hidden), "attention", "heads", bias=bias)
+    to.add("ssm_conv1d", (m.inner, 1, m.kernel), "attention", "heads", bias=switch("use_conv_bias=True"))
+    to.add("ssm_x", (m.rank + 2 * m.key, m.inner), "attention", "heads")
+    if "ssm_dt_norm" in to.names:
+        to.norm("ssm_dt_norm", m.rank)
+        to.norm("ssm_b_norm", m.key)
+        to.norm("ssm_c_norm", m.key)
+    to.add("ssm_dt", (m.inner, m.rank), "attention", "heads", bias=True)
+    to.add("ssm_a", (m.inner, m.key), "attention", "heads", suffix="")
+    to.add("ssm_d", (m.inner,), "attention", "heads", suffix="")
+    to.add("ssm_out", (hidden, m.inner), "attention", "heads", bias=bias)
+
+
+def _lightning(to: Writer, m: Mixer) -> None:
+    """MiniMax's lightning attention: a state that decays at a fixed rate, with a gate on its output."""
+    hidden = to.shape.hidden
+    to.add("attn_qkv", (3 * m.inner, hidden), "attention", "heads")
+    to.add("attn_gate", (m.inner, hidden), "attention", "heads")
+    to.norm("ssm_norm", m.inner)
+    to.add("ssm_out", (hidden, m.inner), "attention", "heads")
+
+
 def _mamba2(to: Writer, m: Mixer) -> None:
     hidden, switch = to.shape.hidden, to.fields.switch
     bias, conv_bias = switch("use_bias"), switch("use_conv_bias=True")
@@ -39,7 +74,8 @@ def _mamba2(to: Writer, m: Mixer) -> None:
     to.add("ssm_conv1d", (m.channels, 1, m.kernel), "attention", "heads", bias=conv_bias)
     for role in ("ssm_dt", "ssm_a", "ssm_d"):
         to.add(role, (m.heads,), "attention", "heads", suffix="")
-    to.add("ssm_norm", (m.inner,), "norm", "heads")
+    if switch(to.family.mixer_norm):
+        to.add("ssm_norm", (m.inner,), "norm", "heads")
     to.add("ssm_out", (hidden, m.inner), "attention", "heads", bias=bias)
 
 

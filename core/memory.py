@@ -114,7 +114,7 @@ def cache_of_sequence(plan: Plan, c: Columns, context: Any, name: str, sequences
         kind = block.block.attention.kind
         if kind == "none":
             continue
-        if kind == "linear":
+        if block.block.attention.state_elements:
             parts.append(
                 state_bytes(
                     sequences=sharing,
@@ -124,6 +124,7 @@ def cache_of_sequence(plan: Plan, c: Columns, context: Any, name: str, sequences
                     named=f"state of {block.block.name}",
                 )
             )
+        if kind == "linear":
             continue
         bounded = kind in ("sliding", "chunked")
         window = block.window

@@ -81,7 +81,7 @@ def _of_catalog(name: str, notes: list[str]) -> dict[str, Any]:
 
 def _of_hub(held: HubModel, changes: dict[str, Any]) -> dict[str, Any]:
     made, joined = held.read(changes)
-    fields = Fields(held.config, made.id, changes, generic=True)
+    fields = Fields(held.config, made.id, changes)
     built(fields)
     found = _common(made, fields, "the file's metadata" if held.container == "gguf" else "config.json")
     found["revision"], found["source"] = held.revision, f"{held.repo}/{held.file or 'config.json'}"

@@ -30,6 +30,8 @@ from core.formulas.ops import (
     elementwise_bytes,
     here,
     linear_flop,
+    passed_bytes,
+    passed_elements,
     routed_bytes,
     sampled_tokens,
     share,
@@ -355,21 +357,28 @@ class Times:
         w = self.work
         return sampled_tokens(batch=w.batch, prompts=w.prompts, chunks=w.chunks)
 
+    def passed(self, b: BlockShare, elements: Any, held: Any) -> tuple[Any, Any]:
+        """Elements and bytes that a step passes: those held, or several times as many where layers share weights."""
+        if b.block.passes == 1:
+            return elements, held
+        times = self.constant("layers that share one's weights", b.block.passes)
+        return passed_elements(elements=elements, passes=times), passed_bytes(held=held, passes=times)
+
     def layers(self) -> None:
         """Everything within the layers."""
         for b in self.plan.blocks:
             if _any(value(b.attention_bytes)):
-                self.linear("attention projections", b, b.attention_elements, b.attention_bytes)
+                self.linear("attention projections", b, *self.passed(b, b.attention_elements, b.attention_bytes))
             kind = b.block.attention.kind
-            if kind == "linear":
+            if b.block.attention.state_elements:
                 self.recurrent(b)
-            elif kind != "none":
+            if kind not in ("linear", "none"):
                 if self.prefill:
                     self.attention_prefill(b)
                 if self.decode:
                     self.attention_decode(b)
             if b.block.mlp.kind != "none" and _any(value(b.mlp_bytes)):
-                self.linear("feed-forward", b, b.mlp_elements, b.mlp_bytes, tokens=self.mlp_tokens)
+                self.linear("feed-forward", b, *self.passed(b, b.mlp_elements, b.mlp_bytes), tokens=self.mlp_tokens)
             if b.block.mlp.kind == "moe":
                 self.linear("experts", b, b.expert_elements, b.expert_bytes, tokens=self.expert_tokens, experts=True)
             self.elementwise(b)

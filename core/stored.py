@@ -103,7 +103,8 @@ def join(ir: ModelIR, tensors: Iterable[StoredTensor], container: Container) -> 
     taken: dict[int, tuple[str, int]] = {}
     wanted: dict[object, list[int]] = defaultdict(list)
     for i, wants in enumerate(ir.tensors):
-        place = "mtp" if wants.group == "mtp" else wants.layer
+        # A file may count its layers in another way than the layout does.
+        place = "mtp" if wants.group == "mtp" else wants.layer if container == "gguf" else _layer(wants.name)
         key = (place, _role(wants) if container == "gguf" else _key(wants.name, container))
         if place != "mtp" and key in groups:
             taken[i] = _sum(groups.pop(key))

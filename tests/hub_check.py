@@ -45,7 +45,7 @@ where the published total does; the files are those of the language model.
 WHY = {
     "text and vision": "The published total counts the vision tower too, and more that is not known here.",
     "text, vision and audio": "The published total counts a tower for sound too, and weights that no layer uses. Here stands the language "
-    "model with its vision tower.",
+    "model, with its vision tower where that is known.",
     "a copy of the tied head": "The published file stores the table of embeddings a second time, as the output head that is tied to it.",
     "attention masks stored as tensors": "The published file stores each layer's causal mask among the weights; it is no parameter.",
     "packed elements": "The published total counts stored numbers, each of which holds several weights.",

@@ -182,7 +182,7 @@ def test_many_families_are_covered() -> None:
     ({"general.architecture": "clip"}, "vision or audio tower"), ({"llama.block_count": None}, "llama.block_count"),
     ({"llama.embedding_length": None}, "lacks 'hidden_size'"), ({"llama.attention.head_count": None}, "lacks 'num_attention_heads'"),
     ({"general.architecture": "mamba", "mamba.block_count": 4}, "lacks"),
-    ({"general.architecture": "falcon-h1", "falcon-h1.block_count": 4, "falcon-h1.ssm.state_size": 16}, "'falcon-h1'.*not supported"),
+    ({"general.architecture": "mamba9", "mamba9.block_count": 4, "mamba9.ssm.state_size": 16}, "'mamba9'.*not supported"),
 ])  # fmt: skip
 def test_a_header_without_what_is_needed(changes: dict[str, Any], word: str) -> None:
     name = "meta-llama/Llama-3.1-8B-Instruct"

@@ -374,7 +374,8 @@ def test_nonsense_is_refused_in_one_sentence(family: str, changes: dict[str, Any
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"model_type": "mamba"}, "'mamba'.*not supported.*catalog"),
+        ({"model_type": "mamba3", "mamba_d_state": 16}, "'mamba3'.*not supported.*'mamba_d_state'.*like name are mamba, mamba2, jamba"),
+        ({"model_type": "bert", "architectures": ["BertForMaskedLM"]}, "BertForMaskedLM.*does not generate text"),
         ({"model_type": None}, "model_type"),
         ({"hidden_size": None}, "hidden_size"),
         ({"intermediate_size": None}, "intermediate_size"),

@@ -48,14 +48,25 @@ SMALL: dict[str, Any] = {
     "hc_mult": 2,
     "compress_ratios": [0, 4, 128, 4, 0],
     "full_attn_idxs": [1, 3],
+    "num_heads": 4,
+    "state_size": 16,
+    "share_q_dim": 24,
+    "share_expert_dim": 8,
+    "expert_ffn_hidden_size": 8,
+    "zero_expert_num": 2,
     "linear_attn_config": {"num_heads": 4, "head_dim": 8, "short_conv_kernel_size": 4, "kda_layers": [1, 2, 3]},
 }
 TYPES: dict[str, dict[str, Any]] = {
     "nemotron_h": {"hybrid_override_pattern": "M*E-"},
     "granitemoehybrid": {"layer_types": ["mamba", "attention", "mamba", "mamba"]},
+    "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
+    "minimax": {"attn_type_list": [0, 0, 0, 1]},
+    "zamba2": {"hybrid_layer_ids": [1, 3], "use_shared_attention_adapter": True},
+    "rwkv7": {f"{part}_low_rank_dim": 8 for part in ("decay", "a", "v", "gate")},
+    "step3p5": {"layer_types": ["full_attention", "sliding_attention"] * 2, "attention_other_setting": {"num_attention_heads": 6}},
 }
 # v_head_dim belongs to latent attention only.
-LATENT = ("kimi_linear", "glm_moe_dsa", "deepseek_v32")
+LATENT = ("kimi_linear", "glm_moe_dsa", "deepseek_v32", "longcat_flash")
 
 
 def small(kind: str, **changes: Any) -> dict[str, Any]:
@@ -187,7 +198,11 @@ def test_every_mixer_is_cut_by_its_heads() -> None:
 HYBRIDS = sorted(
     name
     for name, family in FAMILIES.items()
-    if family.mixer != "no" or family.indexer or family.window == "gemma4" or family.qkv == "compressed"
+    if family.mixer != "no"
+    or family.indexer
+    or family.window in ("gemma4", "step")
+    or family.qkv in ("compressed", "narrow")
+    or family.moe == "shortcut"
 )
 junk = st.one_of(
     st.none(),
@@ -223,6 +238,18 @@ junk = st.one_of(
                 "conv_L_cache",
                 "full_attention_interval",
                 "num_nextn_predict_layers",
+                "time_step_rank",
+                "mamba_d_ssm",
+                "expand",
+                "attn_layer_period",
+                "attn_type_list",
+                "hybrid_layer_ids",
+                "num_mem_blocks",
+                "moe_layers_enum",
+                "attention_other_setting",
+                "head_size",
+                "attention_hidden_size",
+                "altup_num_inputs",
             ]
         ),
         junk,
@@ -256,7 +283,12 @@ def test_the_small_config_of_each_type_is_valid(family: str) -> None:
         ("gemma4", {"num_kv_shared_layers": 4}, "fewer than the 4 layers"),
         ("deepseek_v4", {"compress_ratios": [4]}, "an entry for layer"),
         ("deepseek_v4", {"o_groups": 3}, "o_groups"),
-        ("falcon_h1", {}, "'falcon_h1'.*not supported"),
+        ("falcon_h1", {"mamba_head_dim": None, "mamba_d_ssm": 30}, "divisor of the mixer's width 30"),
+        ("step3p5", {"attention_other_setting": {"num_attention_heads": 5, "num_attention_groups": 2}}, "attention_other_setting"),
+        ("step3p5", {"moe_layers_enum": "1,x"}, "moe_layers_enum"),
+        ("zamba2", {"hybrid_layer_ids": []}, "hybrid_layer_ids"),
+        ("zamba2", {"hybrid_layer_ids": [9]}, "a part of the 4 layers"),
+        ("rwkv7", {"head_size": 60}, "head_size"),
     ],
 )
 def test_refusals_name_the_field(kind: str, changes: dict[str, Any], words: str) -> None:

@@ -50,6 +50,18 @@ def touched_bytes(*, total_bytes: Bytes, distinct: Count, experts: Count) -> Byt
 
 
 @formula("definition")
+def passed_elements(*, elements: Count, passes: Count) -> Count:
+    """Weights that a step multiplies by, where several layers share what is held once."""
+    return elements * passes
+
+
+@formula("definition")
+def passed_bytes(*, held: Bytes, passes: Count) -> Bytes:
+    """Weights that a step reads, where several layers share what is held once."""
+    return held * passes
+
+
+@formula("definition")
 def share(*, whole: Count, parts: Count) -> Count:
     """An even share of a whole."""
     return whole / parts
