@@ -107,7 +107,9 @@ def _table(shown: Sequence[Device]) -> None:
             "Launch $": number("Launch $", format="localized", help=_HELP["Launch $"]),
             "Year": number("Year", format="%d"),
             "$/h": number("$/h", format="%.2f", help=_HELP["$/h"]),
-            "Whose price, when": st.column_config.TextColumn("Whose price, when", width=210, help="Provider, instance, place and day of “$/h”"),
+            "Whose price, when": st.column_config.TextColumn(
+                "Whose price, when", width=210, help="Provider, instance, place and day of “$/h”"
+            ),
             "Link": st.column_config.TextColumn("Link", help=_HELP["Link"]),
         },
     )

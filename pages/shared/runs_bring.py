@@ -116,7 +116,8 @@ def _judge(uploads: Sequence[Upload]) -> None:
     """What was read, what was left out, every figure beside its prediction, and the question whether to keep it."""
     for place, found in enumerate(uploads):
         _about(found, place)
-    records = list({record.run_id: record for found in uploads for record in found.records}.values())
+    learned = set(runs_session.names(calibrate.own_records()))  # what has shifted the predictions says nothing of them
+    records = [record for record in {r.run_id: r for found in uploads for r in found.records}.values() if record.run_id not in learned]
     correction = calibrate.in_effect()
     key = ("judged", runs_session.names(records), correction and correction.version)
     with st.spinner("Predicting what was measured …"):

@@ -107,7 +107,7 @@ def drift(streams: Sequence[Stream], *, key: str) -> None:
         for s in streams
         for run, date, error in s.rolling
     ]
-    top = max(0.3, min(1.0, max(row["error"] for row in rows)))
+    top = max(0.3, min(1.0, max(error for s in streams for _, _, error in s.rolling)))
     limits = alt.Chart(pd.DataFrame([{"limit": limit} for limit in sorted({s.limit for s in streams})]))
     base = alt.Chart(pd.DataFrame(rows)).encode(
         x=alt.X("run:Q", title="run", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(zero=False, nice=False)),

@@ -9,6 +9,7 @@ from core.upload_table import Sheet
 from pages.shared.words import escape
 
 _LEFT = "left out"
+_SHOWN = 20  # columns that are shown without scrolling
 
 
 def choose(sheet: Sheet, place: int) -> tuple[tuple[Meaning, ...], str]:
@@ -34,6 +35,8 @@ def choose(sheet: Sheet, place: int) -> tuple[tuple[Meaning, ...], str]:
         edited = st.data_editor(
             rows,
             hide_index=True,
+            height="content" if len(rows) <= _SHOWN else "auto",
+            placeholder="",
             key=f"runs-columns-{place}-{sheet.name}",
             disabled=["Column", "First cells", "Why"],
             column_config={

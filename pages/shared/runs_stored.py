@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
 from core import calibrate
@@ -9,7 +11,7 @@ from core.catalog.own_hardware import may_store
 from core.errors import RoofcastError
 from core.queue import Queue
 from core.upload_tables import EXPORT_NAME, export, states, stored_rows
-from pages.shared import runs_session
+from pages.shared import runs_session, what_if_add
 from pages.shared.words import escape
 
 _WRONG = "_runs_stored_wrong"
@@ -36,9 +38,9 @@ def draw() -> None:
         return
     session = {record.run_id for record in runs_session.of_session()}
     rows = [{**row, "kept": "in this session" if row["run_id"] in session else "on this computer"} for row in stored_rows(records)]
-    st.caption(f"Choose rows to delete them. What you delete no longer shifts any estimate. {escape(states(records))}")
+    st.caption(f"Choose rows to compare or delete. What you delete no longer shifts any estimate. {escape(states(records))}")
     column = st.column_config.TextColumn
-    titles = {
+    titles: dict[str, Any] = {
         "model": column("Model", width=180), "state": column("State", width=90, help="Empty: it shifts the estimates of its machine"),
         "load": column("Load", width=150), "figures": column("Measured", width=300), "engine": column("Engine", width=90),
         "date": column("Date", width=95), "doubt": column("Why in doubt"), "machine": "Machine", "kept": "Kept", "from": "From",
@@ -64,6 +66,7 @@ def draw() -> None:
         with st.popover("Delete all"):
             st.markdown(f"All {len(records):,} runs are deleted for good.")
             st.button("Delete all of them", type="primary", key="runs-delete-all", on_click=_delete, args=([r["run_id"] for r in rows],))
+        what_if_add.of_runs([record for record in records if record.run_id in chosen])
 
 
 def _delete(run_ids: list[str]) -> None:
