@@ -87,7 +87,8 @@ def _show(found: Any, warnings: list[str]) -> None:
         if found.larger:
             target, setup = found.larger
             price = f", ${target.usd_per_h:.2f} an hour" if target.usd_per_h else ""
-            _head(out, f"Option B: {setup.quant} on {target.label}{price}", "full precision, nothing lost")
+            option = "Option B" if found.smaller else "The nearest that holds it"
+            _head(out, f"{option}: {setup.quant} on {target.label}{price}", "full precision, nothing lost")
             _setup(out, found, setup, target)
         if not found.larger:
             out.print("No instance of the catalog holds it in full precision.")

@@ -352,6 +352,8 @@ def scenario_of(suggestion: Suggestion, form: Form) -> Scenario:
     entry, container = _engine(suggestion.target.device)
     count = suggestion.target.system.count
     setup = suggestion.setup
+    if form.tp > count:
+        raise ScenarioError(f"{suggestion.target.label} has {count} device{'s' if count > 1 else ''} only; TP {form.tp} needs {form.tp}.")
     own = setup is not None and form.tp == (setup.split.tp or 1)
     split = setup.split if own and setup is not None else Split(form.tp, 1, max(1, count // form.tp))
     knobs: dict[str, Any] = {"max_context": form.max_context}

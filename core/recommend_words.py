@@ -114,15 +114,6 @@ def option_words(found: Suggestion, setup: Setup) -> str:
     return f"{split}{needs} of {limit}{each}, up to {setup.max_context:,} tokens, {_rates(setup)}."
 
 
-def speeds(told: Estimate) -> str:
-    """What users would see, in a line."""
-    if not told.runs:
-        return ""
-    rate, all_users = (f"{_tokens(told.metric(name))} tok/s" for name in ("decode_rate", "output_rate"))
-    first = show(told.metric("ttft"), "s")
-    return f"{all_users} for all users together, {rate} for each; first token after {first}. {told.label[0].upper()}{told.label[1:]}."
-
-
 def tensor_words(setup: Setup) -> str:
     """The tensor parallelism as the value of a field: "2, in 2 replicas"."""
     split = setup.split
@@ -238,9 +229,7 @@ def advice(found: Suggestion, form: Form) -> list[str]:
         said.append(f"A request takes {form.prompt_tokens + form.output_tokens:,} tokens, more than the longest context.")
     if form.quant and quant(form.quant).kernel_class.startswith("fp8") and found.target.device.fp8_tflops is None:
         said.append(f"{device_name(found.target.system.device)} has no FP8 units: it saves memory, not time.")
-    if not said or form.tp <= count:
-        said += _fit_advice(found, form, known=bool(said))
-    return said
+    return said + _fit_advice(found, form, known=bool(said))
 
 
 def _fit_advice(found: Suggestion, form: Form, *, known: bool) -> list[str]:

@@ -112,7 +112,8 @@ def answer_sentence(estimate: Estimate) -> str:
         held = f", {show(float(value(estimate.host.needed)), 'B')} of it in host memory" if estimate.host else ""
         start = f"{what} runs on {where}{held}"
     else:
-        start = f"{what} fits {where} with {show(room, 'B')} to spare{_on_each(estimate)}"
+        spare = f" with {show(room, 'B')} to spare{_on_each(estimate)}" if room >= 0 else ", with less room for the cache than is asked"
+        start = f"{what} fits {where}{spare}"
     return f"{start}: {_speed(estimate)}{_back(estimate)}."
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,12 +12,14 @@ from core.goal import goal
 from core.quantity import Quantity, value
 from core.solve import solve
 from core.solve_form import CONTROLS, WORDS, card_links, exact_link, goal_of
-from core.solve_tables import figures, front_rows, funnel_rows, listed_rows
+from core.solve_machines import machines as listed
+from core.solve_tables import figures, front_rows, funnel_rows, listed_rows, on_host
 from core.solve_tiers import TIERS
-from core.solve_words import OBJECTIVES, SIDE_NAMES, asked_words, headline, how_many, way
+from core.solve_words import OBJECTIVES, SIDE_NAMES, asked_words, headline, how_many, machines, way
 from core.solved import Solved
 from core.sweep import answer
 from core.units import show
+from core.words import model_name
 
 ASKED: dict[str, Any] = {
     "models": "Qwen/Qwen3-14B", "hardware": ["build", "cloud"], "devices": ["RTX 3090", "L40S"], "max_devices": 1, "runtimes": ["vllm"],
@@ -78,6 +82,8 @@ def test_rows_tell_all_that_passed(solved: Solved) -> None:
     rows = listed_rows(solved)
     assert len(rows) == len(solved.ranked) and rows[0]["Place"] == "1"
     assert {row["Machines"] for row in rows if not row["Loses"]} >= {c.machine.name for c in solved.front if c.machines == 1}
+    assert "Model" not in rows[0] and "Side" in rows[0] and "Users at once" not in rows[0]
+    assert list(rows[0]).index("Decode each, tok/s") < list(rows[0]).index("Devices")
     points = front_rows(solved)
     assert sum(point["best"] == "beaten by none" for point in points) == len(solved.front)
     steps = funnel_rows(solved)
@@ -96,6 +102,26 @@ def test_the_answer_in_words(solved: Solved) -> None:
     assert headline({"cloud": None}) == "Nothing in the catalog meets this"
     assert headline({"owned": best["cloud"], "cloud": None}).endswith(" does it")
     assert headline({"owned": best["cloud"], **best}).count("; else buy ") == 1
+    named = model_name("Qwen/Qwen3-14B")
+    assert headline(best, shortlist=True) == f"{named}: {line[0].lower()}{line[1:]}"  # type: ignore[arg-type]
+    assert headline({"owned": best["cloud"]}, shortlist=True).endswith(f" runs {named}")
+    other = replace(best["cloud"], scenario=best["cloud"].scenario.with_(model="Qwen/Qwen3-8B"))  # type: ignore[union-attr, type-var]
+    assert headline({**best, "cloud": other}, shortlist=True).endswith(" a month) for Qwen3-8B")  # type: ignore[dict-item]
     first = solved.ranked[0]
+    two = replace(first, machines=2, machine=replace(first.machine, name="2 × RTX 3090 in a desktop PC"))
+    assert machines(two) == "2 machines, each 2 × RTX 3090 in a desktop PC"
+    assert machines(replace(two, machine=first.machine)).startswith("2 × ")
     assert how_many(first).startswith(f"{first.replicas} replica") and first.quant in way(first)
     assert set(TIERS) == {"minimum", "balanced", "headroom"}
+
+
+def test_a_name_says_its_memory_once() -> None:
+    names = [machine.name for machine in listed(goal({"models": "any", "hardware": ["build"]}))]
+    assert any(name.endswith(" GB") for name in names)
+    assert not [name for name in names if re.search(r"\b(\d+) ?GB, \1 GB", name)]
+
+
+def test_what_lies_on_the_host_is_said() -> None:
+    mine = {"device": "RTX 3090", "ram_gb": 128}
+    found = solve(goal({"models": "Qwen/Qwen3-30B-A3B", "hardware": "owned", "owned": mine, "quants": ["Q8_0"], "runtimes": ["llama.cpp"]}))
+    assert on_host(found.ranked[0]).startswith("the experts of ") and found.ranked[0].fits == "with_offload"

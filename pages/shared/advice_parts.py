@@ -40,7 +40,7 @@ def draw(scenario: Scenario, *, form: bool = True) -> None:
         return
     heard(1.0)
     st.markdown(f"**{escape(found.sentence)}**")
-    st.caption(f"{_ABOUT} {found.tried} changes were estimated.")
+    st.caption(f"Judged by “{DRAWN[found.metric].title}”. {_ABOUT} {found.tried} changes were estimated.")
     groups: dict[str, list[Option]] = {}
     for option in found.options:
         kind = "less" if option.change.less else "bought" if option.change.bought else "free"

@@ -183,7 +183,8 @@ def _options(found: Suggestion) -> None:
     if found.larger:
         target, setup = found.larger
         with columns[-1], st.container(border=True):
-            st.markdown(f"**Option B: {escape(words.quant_words(setup))} on {escape(words.priced(target))}**")
+            option = "Option B" if found.smaller else "The nearest that holds it"
+            st.markdown(f"**{option}: {escape(words.quant_words(setup))} on {escape(words.priced(target))}**")
             st.markdown(escape(words.option_words(found, setup)))
             st.caption(escape(words.fields(found, setup, target)[1].why) + " Nothing is lost.")
             st.button(f"Switch to {target.label}", key="suggest-switch", on_click=_switch, args=(found.model, target))
@@ -241,7 +242,8 @@ def _form(found: Suggestion) -> None:
     except RoofcastError:
         return  # said above
     st.markdown(f"**{escape(answer_sentence(told))}**")
-    st.caption(escape(words.speeds(told)))
+    if told.runs:
+        st.caption(escape(f"{told.label[0].upper()}{told.label[1:]}."))
     if told.runs:
         st.code(launch(told), language="bash", wrap_lines=True)
     st.page_link(

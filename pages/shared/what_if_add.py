@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import streamlit as st
@@ -9,6 +10,10 @@ import streamlit as st
 from core.answer import Estimate
 from core.builds import SLOTS, added, on_device, to_link, with_model
 from core.catalog.hardware import Device
+from core.compare import MOST
+from core.errors import RoofcastError
+from core.records import RunRecord
+from core.runs import scenario_from_run
 from core.scenario import Scenario
 from pages.shared import what_if_state
 
@@ -25,6 +30,16 @@ def link(*scenarios: Scenario, label: str = "Compare") -> None:
 def last() -> None:
     """A link that compares what was asked last, for pages that ask of no scenario themselves."""
     link(what_if_state.current(), label="Compare what you asked last with another build")
+
+
+def of_runs(records: Sequence[RunRecord]) -> None:
+    """A link that compares what some runs measured, as far as it is known; nothing where none is."""
+    found = []
+    for record in records:
+        with contextlib.suppress(RoofcastError):
+            found.append(scenario_from_run(record.model_dump()))
+    if found:
+        link(*found[:MOST], label="Compare what was run")
 
 
 def of_model(estimate: Estimate | None, model: str) -> None:

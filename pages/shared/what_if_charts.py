@@ -71,7 +71,9 @@ def waterfall(rows: Rows, *, axis: str, key: str) -> None:
         x=alt.X("start:Q", title=axis, axis=alt.Axis(tickCount=5, labelExpr=_AXIS, grid=True)),
         x2="end:Q", y=y, color=kinds, opacity=alt.condition("datum.sure", alt.value(1.0), alt.value(0.45)), tooltip=hint,
     )  # fmt: skip
-    text = base.mark_text(dy=-16, fontSize=12, align="center").encode(x="middle:Q", y=y, text="text:N", color=kinds)
+    at = "scale('x', datum.middle)"  # near an edge the text runs inwards, so that a narrow screen cuts nothing off
+    inwards = alt.expr(f"{at} > width - 62 ? 'right' : {at} < 62 ? 'left' : 'center'")
+    text = base.mark_text(dy=-16, fontSize=12, align=inwards).encode(x="middle:Q", y=y, text="text:N", color=kinds)
     st.altair_chart(
         alt.layer(bars, text).properties(height=alt.Step(44)),
         width="stretch",
