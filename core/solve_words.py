@@ -136,15 +136,16 @@ def asked_words(goal: Goal) -> str:
     return f"{'; '.join(said)}."
 
 
-def headline(found: Mapping[Side, Candidate | None], *, shortlist: bool = False) -> str:
-    """The answer in a sentence: the least that meets the goal on each side; of a shortlist also which model."""
+def headline(goal: Goal, found: Mapping[Side, Candidate | None]) -> str:
+    """The answer in a sentence: the least that meets the goal on each side; which model of a shortlist, and what the goal left open."""
     said = []
-    wins = {side: model_name(one.scenario.model) for side, one in found.items() if one is not None and shortlist}
+    wins = {side: model_name(one.scenario.model) for side, one in found.items() if one is not None and len(goal.models) > 1}
+    opened = {side: f", {text}" for side, one in found.items() if one is not None and (text := caps(goal, one))}
     one_model = len(set(wins.values())) == 1
     for side, candidate in found.items():
         if candidate is None or side == "owned":
             continue
-        for_which = f" for {wins[side]}" if side in wins and not one_model else ""
+        for_which = f"{f' for {wins[side]}' if side in wins and not one_model else ''}{opened.get(side, '')}"
         if side == "build":
             said.append(f"buy {machines(candidate)} ({show(_or_nan(candidate.purchase_usd), 'USD')}){for_which}")
         else:
@@ -152,7 +153,7 @@ def headline(found: Mapping[Side, Candidate | None], *, shortlist: bool = False)
     others = " or ".join(said)
     if (mine := found.get("owned")) is not None:
         runs = f"runs {wins['owned']}" if wins else "does it"
-        return f"Your {mine.machine.name} {runs}{f'; else {others}' if others else ''}"
+        return f"Your {mine.machine.name} {runs}{opened.get('owned', '')}{f'; else {others}' if others else ''}"
     if not others:
         return "Nothing in the catalog meets this"
     return f"{next(iter(wins.values()))}: {others}" if one_model else f"{others[0].upper()}{others[1:]}"

@@ -100,7 +100,7 @@ def _answered(asked: Goal, found: Solved) -> Iterator[str]:
         yield "Nothing in the catalog meets this.\n"
     for name, candidate in zip(("Answer", "Runner-up"), found.ranked, strict=False):
         what = f"{model_name(candidate.scenario.model)} on {machines(candidate)}"
-        away = f", {found}" if (found := on_host(candidate)) else ""
+        away = f", {apart}" if (apart := on_host(candidate)) else ""
         yield f"- **{name}: {what}**, {running(candidate)}{away}. {_numbers(candidate)} {_trust(candidate)}"
     if found.ranked:
         first = found.ranked[0]

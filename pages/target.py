@@ -28,7 +28,7 @@ except RoofcastError as error:
 
 with head:
     least = {side: found.options[side, "minimum"].candidate for side in found.sides}
-    st.title(escape(texts.headline(least, shortlist=len(goal.models) > 1)), anchor=False)
+    st.title(escape(texts.headline(goal, least)), anchor=False)
     st.markdown(f":gray[{escape(texts.asked_words(goal))}]")
     target_form.show_notices()
     st.html(SMALL_SCREEN)

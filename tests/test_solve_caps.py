@@ -25,7 +25,7 @@ from core.solve_passes import memory_pass
 from core.solve_search import search
 from core.solve_tables import listed_rows
 from core.solve_tiers import gives_way, grown, under
-from core.solve_words import asked_words, caps
+from core.solve_words import asked_words, caps, headline
 from core.solved import Candidate, Solved
 from core.sweep import answer
 
@@ -122,6 +122,7 @@ def test_what_is_found_is_told_listed_and_started(opened: Solved, longest: Solve
     many, long = opened.ranked[0], longest.ranked[0]
     at_once, room = many.scenario.workload.concurrency, long.scenario.deployment.max_context
     assert caps(opened.goal, many) == f"{at_once:,} users at once"
+    assert headline(opened.goal, {"owned": many}) == f"Your RTX 4090 does it, {at_once:,} users at once"
     assert caps(longest.goal, long) == f"room for {room:,} tokens each"
     assert listed_rows(opened)[0]["Users at once"] == at_once and "Room, tokens" not in listed_rows(opened)[0]
     assert listed_rows(longest)[0]["Room, tokens"] == room

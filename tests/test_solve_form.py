@@ -97,16 +97,16 @@ def test_the_answer_in_words(solved: Solved) -> None:
         "Qwen3-14B for 40 users at once; 1,024 tokens in, 256 out, room for 1,280; first token within 1.50 s at the 95th"
     )
     best = {side: next((c for c in solved.ranked if c.side == side), None) for side in ("build", "cloud")}
-    line = headline(best)  # type: ignore[arg-type]
+    line = headline(solved.goal, best)  # type: ignore[arg-type]
     assert line.startswith("Buy ") and " or rent " in line and "a month)" in line
-    assert headline({"cloud": None}) == "Nothing in the catalog meets this"
-    assert headline({"owned": best["cloud"], "cloud": None}).endswith(" does it")
-    assert headline({"owned": best["cloud"], **best}).count("; else buy ") == 1
-    named = model_name("Qwen/Qwen3-14B")
-    assert headline(best, shortlist=True) == f"{named}: {line[0].lower()}{line[1:]}"  # type: ignore[arg-type]
-    assert headline({"owned": best["cloud"]}, shortlist=True).endswith(f" runs {named}")
+    assert headline(solved.goal, {"cloud": None}) == "Nothing in the catalog meets this"
+    assert headline(solved.goal, {"owned": best["cloud"], "cloud": None}).endswith(" does it")
+    assert headline(solved.goal, {"owned": best["cloud"], **best}).count("; else buy ") == 1
+    named, short = model_name("Qwen/Qwen3-14B"), solved.goal.with_(models=["Qwen/Qwen3-14B", "Qwen/Qwen3-8B"])
+    assert headline(short, best) == f"{named}: {line[0].lower()}{line[1:]}"  # type: ignore[arg-type]
+    assert headline(short, {"owned": best["cloud"]}).endswith(f" runs {named}")
     other = replace(best["cloud"], scenario=best["cloud"].scenario.with_(model="Qwen/Qwen3-8B"))  # type: ignore[union-attr, type-var]
-    assert headline({**best, "cloud": other}, shortlist=True).endswith(" a month) for Qwen3-8B")  # type: ignore[dict-item]
+    assert headline(short, {**best, "cloud": other}).endswith(" a month) for Qwen3-8B")  # type: ignore[dict-item]
     first = solved.ranked[0]
     two = replace(first, machines=2, machine=replace(first.machine, name="2 × RTX 3090 in a desktop PC"))
     assert machines(two) == "2 machines, each 2 × RTX 3090 in a desktop PC"

@@ -50,7 +50,7 @@ def _card(goal: Goal, option: Option, seen: dict[str, str], places: Places) -> N
             st.caption(escape(f"Nearest: {option.why}"))
             return
         candidate = option.candidate
-        what = f"{_model(goal, candidate)}{texts.way(candidate)}"
+        what = ", ".join(filter(None, [f"{_model(goal, candidate)}{texts.way(candidate)}", texts.caps(goal, candidate)]))
         if what in seen:
             st.markdown(f"{escape(what)}  \n:gray[{escape(f'The same as “{seen[what]}”: it has that to spare.')}]")
             return
