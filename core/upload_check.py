@@ -18,7 +18,7 @@ from core.predict import metrics_of as columns_of
 from core.queue import Queue
 from core.records import RunRecord
 from core.runs import METRIC_COLUMNS, Run
-from core.units import GIB
+from core.units import GIB, significant
 
 SLACK = 1.1  # a datasheet's clock is no bound to the percent
 _SOONER = ("ttft_", "tpot_", "latency_")
@@ -62,7 +62,7 @@ def flag(record: RunRecord, roof: Mapping[str, float]) -> str:
                 return f"{measured:,.4g} GiB at the peak is more than the {bound:,.4g} GiB that the device has."
         elif times > SLACK:
             what, limit = _WHAT[column.split("_")[0]]
-            return f"{what} came {times:,.2g} times as fast as the device's {limit} by its datasheet."
+            return f"{what} came {significant(times, 2)} times as fast as the device's {limit} by its datasheet."
     return _contradiction(record)
 
 

@@ -143,15 +143,18 @@ def guesses(sheet: Sheet) -> tuple[Meaning, ...]:
                 found[name] = target.column
                 taken.add(target.column)
     if "prompt_tokens" not in taken and "context_depth" not in taken:
-        context = next(
-            (name for name in sheet.header if re.fullmatch(r"(?:context|ctx)(?: (?:len|length|size|tokens))?", _words(name)[0])), ""
-        )
+        context = next((name for name in sheet.header if _CONTEXT.fullmatch(_words(name)[0])), "")
         found.update({context: "context_depth"} if context and context not in found else {})
+    for column, words in _BARE.items():
+        bare = next((name for name in sheet.header if name not in found and re.fullmatch(words, _words(name)[0])), "")
+        if bare and column not in taken and _all_numbers(sheet.column(bare), decimal):
+            found[bare] = column
     meanings = [_guess(sheet, name, found.get(name, LEFT_OUT), name in exact, decimal) for name in sheet.header]
     return tuple(meanings)
 
 
 _CONTEXT = re.compile(r"(?:context|ctx)(?: (?:len|length|size|tokens))?")
+_BARE = {"prompt_tokens": "in|inputs?|prompts?", "output_tokens": "out|outputs?"}  # these names may also head a column of texts
 _TPS = re.compile(r"\b(?:tokens?|toks?|t) (?:per )?(?:s|sec|secs|seconds?)\b")
 
 
@@ -258,6 +261,10 @@ def _numbers(cells: Sequence[str], decimal: str) -> list[float]:
         except ValueError:
             continue
     return [amount for amount in found if math.isfinite(amount)]
+
+
+def _all_numbers(cells: Sequence[str], decimal: str) -> bool:
+    return 0 < sum(bool(cell.strip()) for cell in cells) == len(_numbers(cells, decimal))
 
 
 def carried_units(cells: Sequence[str]) -> set[str]:

@@ -68,7 +68,7 @@ def beside(lines: Sequence[Judged]) -> list[dict[str, Any]]:
             "run": run_name(line.record), "load": load_name(line.record), "what": title(line.column),
             "measured": f"{significant(line.measured, 4)} {unit(line.column)}",
             "predicted": f"{significant(line.predicted, 3)} {unit(line.column)}", "span": span,
-            "off": f"{'+' if line.off > 0 else '−'}{share(abs(line.off))}",
+            "off": _off(line.off),
             "inside": {True: "✓ inside", False: "✗ outside", None: "–"}[line.inside],
             "ratio": line.predicted / line.measured,
             "low": None if line.low is None else line.low / line.measured,
@@ -76,6 +76,11 @@ def beside(lines: Sequence[Judged]) -> list[dict[str, Any]]:
             "label": " · ".join(part for part in (*_parts(line.record), title(line.column)) if part not in shared),
         })  # fmt: skip
     return rows
+
+
+def _off(off: float) -> str:
+    told = share(abs(off))
+    return told if told.startswith("×") else f"{'+' if off > 0 else '−'}{told}"
 
 
 def _parts(record: RunRecord) -> tuple[str, ...]:

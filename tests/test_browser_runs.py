@@ -82,14 +82,11 @@ def test_bad_files_get_on_the_page_what_the_document_says(_home: None, address: 
     page.locator("input[type=file]").set_input_files([tmp_path / bad.name for bad in BAD])
     expect(page.get_by_text("Use these runs?")).to_be_visible(timeout=90_000)
     settled(page)
-    refused = page.locator(".stDataFrame [role=gridcell]")
-    expect(refused.filter(has_text="must not be negative")).to_have_count(1, timeout=30_000)
-    said = f"{page.get_by_test_id('stMain').inner_text()}\n{' | '.join(refused.all_text_contents())}"
+    said = page.get_by_test_id("stMain").inner_text()
     for bad in BAD:
         for text in [bad.page] if bad.page else answer(bad):
             told = re.sub(r"^Read: (\d+ runs?)\.$", rf"{bad.name} (CSV): \1", text)
-            for part in told.removeprefix("Left out, ").split(": ", 1) if text.startswith("Left out") else [told]:
-                assert part in said, (bad.name, part)
+            assert told.removeprefix("Left out, ") in said, bad.name
     page.close()
 
 

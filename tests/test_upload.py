@@ -103,6 +103,8 @@ def test_units_that_cells_carry_are_read_each_by_its_own():
         ("gpu_mem_used_mib", "20480", "vram_peak_gib", "MiB"),
         ("GPU memory utilization", "0.9", "", ""),
         ("input tokens", "512", "prompt_tokens", ""),
+        ("Input", "512", "prompt_tokens", ""),
+        ("Output", "Once upon a time", "", ""),
         ("context length", "4096", "context_depth", ""),
         ("request throughput", "3", "", ""),
         ("colour", "red", "", ""),

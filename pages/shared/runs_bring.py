@@ -26,6 +26,7 @@ from pages.shared.words import escape
 
 _DONE, _ROUND = "_runs_done", "_runs_round"
 _MIB = MAX_BYTES >> 20
+_FEW = 5  # rows that are named in full
 
 
 def draw() -> None:
@@ -52,9 +53,7 @@ def draw() -> None:
             "Example", upload.example(), upload.EXAMPLE_NAME, "text/csv", icon=":material/download:", on_click="ignore",
             help="Figures typed by hand to try the page with, not measured.",
         )  # fmt: skip
-        st.caption(
-            f"Up to {_MIB} MiB a file. No prompts or answers are read, and nothing leaves this {'computer' if may_store() else 'server'}."
-        )
+        st.caption(f"No prompts or answers are read, and nothing leaves this {'computer' if may_store() else 'server'}.")
     typed = runs_form.draw()
     given = _given(bool(files))
     uploads = [found for place, file in enumerate(files or ()) if (found := _file(file, given, place))]
@@ -151,7 +150,11 @@ def _about(found: Upload, place: int) -> None:
 
 def _left_out(name: str, refused: Sequence[Refused], place: int) -> None:
     """Every row that was not taken, with its reason."""
-    with st.expander(f"Rows left out of {escape(name)}: {len(refused):,}", icon=":material/playlist_remove:", expanded=len(refused) < 6):
+    few = len(refused) <= _FEW
+    with st.expander(f"Rows left out of {escape(name)}: {len(refused):,}", icon=":material/playlist_remove:", expanded=few):
+        if few:
+            st.markdown("\n".join(f"- {f'**{escape(row.where)}**: ' if row.where else ''}{escape(row.why)}" for row in refused))
+            return
         st.dataframe(
             [{"Where": row.where, "Why": row.why} for row in refused], hide_index=True, key=f"runs-refused-{place}",
             column_config={"Where": st.column_config.TextColumn(width=80), "Why": st.column_config.TextColumn(width=900)},

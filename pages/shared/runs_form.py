@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import streamlit as st
@@ -32,17 +31,20 @@ def draw() -> Upload | None:
         left, right = st.columns(2)
         row["model_id"] = left.selectbox("Model", choices.model_names(), index=None, key="runs-one-model", placeholder="Type to search")
         row["gpu_name"] = right.selectbox("GPU, chip or processor", choices.device_names(), index=None, key="runs-one-device")
+        left, right = st.columns(2)  # each line its own, so that a narrow screen keeps the order
         row["runtime"] = left.selectbox("Engine", choices.runtime_names(), index=None, key="runs-one-runtime")
         row["quant"] = right.text_input("Quantisation", key="runs-one-quant", max_chars=40, placeholder="Q4_K_M")
+        left, right = st.columns(2)
         row["gpu_count"] = left.number_input("How many", 1, 4096, 1, key="runs-one-count")
         row["runtime_version"] = right.text_input("Version", key="runs-one-version", max_chars=80, placeholder="b6800")
-        for (column, title, usual), side in zip(_LENGTHS, itertools.cycle((left, right)), strict=False):
-            row[column] = side.number_input(title, 0, 10_000_000, usual, key=f"runs-one-{column}")
+        for line in zip(_LENGTHS[::2], _LENGTHS[1::2], strict=True):
+            for (column, title, usual), side in zip(line, st.columns(2), strict=True):
+                row[column] = side.number_input(title, 0, 10_000_000, usual, key=f"runs-one-{column}")
         st.markdown("**Measured**")
         for column in _MEASURED:
-            first, second = st.columns([3, 2])
+            first, second = st.columns([3, 2], vertical_alignment="bottom")
             amount = first.number_input(targets()[column].title, 0.0, 1e9, None, key=f"runs-one-{column}", placeholder="not measured")
-            unit = second.selectbox("Unit", units_of(column), key=f"runs-one-unit-{column}", label_visibility="hidden")
+            unit = second.selectbox("Unit", units_of(column), key=f"runs-one-unit-{column}", label_visibility="collapsed")
             if amount is not None:
                 row.update(upload.measured_in(column, amount, str(unit)))
         sent = st.form_submit_button("Set it beside the prediction")
