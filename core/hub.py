@@ -70,7 +70,8 @@ def _not_here(target: Target) -> str:
     name = hub_name(target.repo, target.file, target.revision or "main")
     if target.repo == LOCAL:
         return f"'{name}' is not known on this machine; give the path of the GGUF file once with `roofcast model PATH`."
-    return f"'{name}' is not on this machine, and the network is forbidden; run `roofcast model {target.repo}` once without --offline."
+    said = "and unset ROOFCAST_OFFLINE and HF_HUB_OFFLINE for it" if offline() else "without --offline"
+    return f"'{name}' is not on this machine, and the network is forbidden; run `roofcast model {target.repo}` once {said}."
 
 
 # ---- a repository of safetensors

@@ -109,7 +109,8 @@ def _holds(block: Block) -> str:
     if a.kind == "mla":
         return f"a latent of {a.kv_lora_rank} and a rotary key of {a.rope_head_dim}{index}"
     widths = f"2 × {a.head_dim}" if a.head_dim == a.v_head_dim else f"({a.head_dim} + {a.v_head_dim})"
-    return f"{a.kv_heads} heads × {widths}{index}"
+    state = f", and a state of {a.state_elements:,} elements, whatever the context" if a.state_elements else ""
+    return f"{a.kv_heads} heads × {widths}{index}{state}"
 
 
 def ranges(layers: tuple[int, ...]) -> str:

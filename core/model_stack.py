@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from core.inspect_model import short
 from core.ir import Attention, Block, Mlp, ModelIR
 
 _ATTENTION = {
@@ -45,6 +46,8 @@ def attention_words(attention: Attention) -> str:
     widths = f"{attention.head_dim}" if attention.head_dim == attention.v_head_dim else f"{attention.head_dim}/{attention.v_head_dim}"
     window = f", window of {attention.window:,} tokens" if attention.window else ""
     shared = ", reads an earlier layer's cache" if attention.kv_shared else ""
+    if attention.state_elements:
+        shared += f"; beside it a recurrent mixer with a state of {attention.state_elements:,} elements a sequence"
     return f"{said}: {attention.heads} heads over {attention.kv_heads} KV heads of {widths}{window}{shared}"
 
 
@@ -134,7 +137,7 @@ class Card:
     layers: int
     attention: str
     mlp: str
-    parameters: int  # of one layer
+    size: str  # how many parameters a layer has, in words
 
 
 def cards(model: ModelIR) -> dict[str, Card]:
@@ -147,7 +150,14 @@ def cards(model: ModelIR) -> dict[str, Card]:
     return {
         block.name: Card(
             names[block.name], len(block.layers), attention_words(block.attention), mlp_words(block.mlp),
-            sizes.get(block.name, 0) // max(len(block.layers), 1),
+            _size(block, sizes.get(block.name, 0)),
         )
         for block in model.blocks
     }  # fmt: skip
+
+
+def _size(block: Block, parameters: int) -> str:
+    if block.passes == 1:
+        return f"{short(parameters // len(block.layers))} parameters each"
+    held = round(len(block.layers) / block.passes)
+    return f"which share {held} × {short(parameters // held)} parameters, held once and read by each"

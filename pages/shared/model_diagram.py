@@ -7,7 +7,6 @@ from itertools import cycle
 
 import streamlit as st
 
-from core.inspect_model import short
 from core.ir import ModelIR
 from core.model_stack import Card, cards, embedding_words, stack, tower_words
 
@@ -71,5 +70,5 @@ def _card(card: Card, colour: str) -> str:
     parts = "".join(f'<div class="stack-part">{escape(part)}</div>' for part in (card.attention, card.mlp) if part)
     return (
         f'<div class="stack-card" style="--kind:{colour}"><p><b>{escape(card.title[0].upper() + card.title[1:])}</b><br>'
-        f'<span class="stack-dim">{card.layers} of them, {short(card.parameters)} parameters each</span></p>{parts}</div>'
+        f'<span class="stack-dim">{card.layers} of them, {card.size}</span></p>{parts}</div>'
     )
