@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -282,13 +282,16 @@ def figures(run: RunFile) -> str:
     return ", ".join(dict.fromkeys(told)) + noisy
 
 
-def finished_runs(study: str, points: Iterable[Point] | None = None) -> list[RunFile]:
-    """The run files of a study, the newest of each point. Raises RunError where one was changed."""
-    if points is not None:
-        paths = [path for point in points if (path := latest(point)) is not None]
-    else:
-        paths = sorted((bench_folder() / study).glob("*.run"))
-    return [read_run_file(path).run for path in paths]
+def finished_runs(study: str) -> list[RunFile]:
+    """The run files of a study, one for each point: the newest that measured something, else the newest. Raises RunError where one
+    was changed."""
+    kept: dict[str, RunFile] = {}
+    paths = sorted((bench_folder() / study).glob("*.run"), key=lambda path: (len(path.name), path.name))  # as they were tried
+    files = [read_run_file(path).run for path in paths]
+    for run in sorted(files, key=lambda run: run.started):
+        if not run.records[0].failure or run.point not in kept or kept[run.point].records[0].failure:
+            kept[run.point] = run
+    return list(kept.values())
 
 
 __all__ = ["Account", "Options", "finished_runs", "latest", "measure_point", "run_points", "skips"]

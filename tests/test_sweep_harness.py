@@ -25,7 +25,7 @@ from harness.engines import Point
 from harness.expectations import KINDS, verdicts
 from harness.stats import Repeats
 from harness.study import Expectation, Study, key_of, names, read_study
-from harness.sweep import Account, Options, figures, finished_runs, latest, run_points, skips
+from harness.sweep import Account, Options, figures, finished_runs, latest, path_of, run_points, skips
 
 ROOT = Path(__file__).resolve().parents[1]
 FACTS = MachineFacts(os="Linux", cpu="Ryzen 9 7950X", cores=2, threads=2, ram_gb=64, machine="0123456789abcdef", engines={"vllm": "0.11"})
@@ -84,7 +84,7 @@ def test_points_become_signed_runs_and_join_the_users_own(gguf, home):
     assert not corpus.problems and len(corpus.table("runs")) == 4 and Queue().waiting() == 0
     text = latest(todo[0]).read_text()
     assert str(Path(gguf).parent) not in text
-    assert 0 < run.predicted["decode_toks_sec"] and " predicted)" in figures(run), "what was said before stands beside what was found"
+    assert run.predicted["decode_toks_sec"] > 0 and " predicted)" in figures(run), "what was said before stands beside what was found"
 
 
 def test_a_run_file_is_imported_as_it_was_signed(gguf):
@@ -109,7 +109,8 @@ def test_what_is_done_is_left(gguf):
     run_points(todo, FACTS, options())
     again = run_points(todo, FACTS, options())
     assert again.before == [todo[0].key] and not again.done
-    assert run_points(todo, FACTS, options(again=True)).done and len(finished_runs("small")) == 2
+    assert run_points(todo, FACTS, options(again=True)).done and len(finished_runs("small")) == 1
+    assert len(list(path_of(todo[0]).parent.glob("*.run"))) == 2, "files are never written over"
 
 
 def test_a_failure_is_data_and_can_be_tried_again(gguf, monkeypatch):
@@ -122,7 +123,9 @@ def test_a_failure_is_data_and_can_be_tried_again(gguf, monkeypatch):
     assert len(open_corpus([user_folder()]).table("failures")) == 1
     assert run_points(todo, FACTS, options()).before, "it is not tried again by itself"
     monkeypatch.delenv("FAKE_FAILS")
-    assert run_points(todo, FACTS, options(retry=True)).done and not finished_runs("small", todo)[0].records[0].failure
+    assert run_points(todo, FACTS, options(retry=True)).done
+    (run,) = finished_runs("small")
+    assert not run.records[0].failure, "what was measured later takes the failure's place"
 
 
 @pytest.mark.parametrize(
