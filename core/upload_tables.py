@@ -193,7 +193,7 @@ def figures(record: RunRecord) -> str:
         return record.failure.replace("_", " ")
     main = [form.format(significant(amount, 3)) for name, form in _SHORT.items() if (amount := getattr(record, name)) is not None]
     others = (f"{title(c)} {significant(a, 3)} {unit(c)}" for c in targets() if (a := _figure(record, c)) is not None)
-    return ", ".join(main or others)
+    return ", ".join(main) or "; ".join(others)
 
 
 def _figure(record: RunRecord, column: str) -> float | None:

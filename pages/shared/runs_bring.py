@@ -105,7 +105,8 @@ def _file(file: UploadedFile, given: dict[str, Any], place: int) -> Upload | Non
         with st.spinner(f"Reading {escape(file.name)} …"):
             return runs_session.remembered(key, lambda: upload.from_result(file.getvalue(), file.name, given, session))
     except RoofcastError as error:
-        st.error(escape(str(error)), icon=":material/error:")
+        asks = " Say it above, under “What the files do not say”." if "does not tell" in str(error) else ""
+        st.error(escape(f"{error}{asks}"), icon=":material/error:")
         if isinstance(error, NothingTaken) and len(error.refused) > 1:
             _left_out(file.name, error.refused, place)
         return None
