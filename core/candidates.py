@@ -37,7 +37,6 @@ from core.weights import weight_table
 # What may lie in host memory: as much as must (experts first), the experts of all layers, everything.
 MODES = ("as needed", "all experts", "all layers")
 NO_INT8 = 10.0  # compute capability from which engines have no INT8 kernels, though the cards could (vLLM, INT8 W8A8)
-WORKERS = 2  # passes at a time
 LEAST = 1024  # candidates of a pass: fewer cost hardly less
 ARRAYS = ("machine", "row", "quant", "tp", "pp", "dp", "ep", "mode")
 
@@ -92,9 +91,8 @@ class Space:
         for shape in np.unique(self.shape[index]):
             ours = np.flatnonzero(self.shape[index] == shape)
             ours = ours[np.argsort(does[ours], kind="stable")]
-            size = min(CHUNK, max(-(-len(ours) // WORKERS), LEAST))
-            for first in range(0, len(ours), size):
-                at = ours[first : first + size]
+            for first in range(0, len(ours), CHUNK):
+                at = ours[first : first + CHUNK]
                 c = self._columns(int(shape), index[at], machines[at])
                 yield at, Group(self.ir, self.goal.workload().arrival, np.arange(len(at)), c)
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from core.batch import Group, run
-from core.candidates import WORKERS, Space
+from core.candidates import Space
 from core.catalog.fitted_memory import memory_band
 from core.corrected import BAND_OF, applied, correct, estimated_bytes, factors_at, learn, support_of
 from core.correction import Correction
@@ -93,17 +92,14 @@ def memory_pass(space: Space, index: np.ndarray, machines: np.ndarray) -> Memori
 
 
 def _each(work: Callable[[np.ndarray, Group], Arrays], space: Space, index: np.ndarray, machines: np.ndarray) -> Arrays:
-    """`work` on groups of the candidates (with their places in `index`), joined along `index`; two at a time, for NumPy computes most
-    of it outside the interpreter's lock."""
-    groups = list(space.groups(index, machines))
-    if len(groups) < 2 or WORKERS < 2:
-        parts = [work(at, group) for at, group in groups]
-    else:
-        with ThreadPoolExecutor(WORKERS) as pool:
-            parts = list(pool.map(lambda item: work(*item), groups))
+    """`work` on groups of the candidates (with their places in `index`), joined along `index`.
+
+    One after the other: two threads take a quarter more of the processor, for arrays of a pass are so short that they wait for the
+    interpreter's lock, and are no sooner ready.
+    """
     whole: Arrays = {}
-    for (at, _), part in zip(groups, parts, strict=True):
-        for name, amounts in part.items():
+    for at, group in space.groups(index, machines):
+        for name, amounts in work(at, group).items():
             whole.setdefault(name, np.zeros(len(index), dtype=np.asarray(amounts).dtype))[at] = amounts
     return whole
 

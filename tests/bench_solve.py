@@ -18,7 +18,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from core import solve_passes
 from core.candidates import space
 from core.correction import shipped
 from core.goal import Goal, goal
@@ -88,10 +87,8 @@ def whole(title: str, raw: dict[str, Any]) -> None:
         f"candidates on {f.machines} machines, {f.pruned:,} pruned, {f.estimated:,} estimated, {f.exact:,} exactly, {f.passed:,} pass; "
         f"{f.enumerated / wall:,.0f}/s"
     )
-    solve_passes.WORKERS, before = 1, solve_passes.WORKERS
     profile = cProfile.Profile()
     profile.runcall(solve, asked)
-    solve_passes.WORKERS = before
     costs: dict[str, float] = {}
     for (path, _, _), (_, _, own, _, _) in pstats.Stats(profile).stats.items():  # type: ignore[attr-defined]
         place = next((name.strip("_") for name in MODULES if f"core/{name}" in path), "numpy and Python")
