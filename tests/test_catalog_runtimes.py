@@ -145,6 +145,7 @@ def test_defaults_that_depend_on_the_card(name: str, field: str, device: str, gi
 def test_versions_look_back() -> None:
     vllm = runtime("vllm")
     assert vllm.at() is vllm and vllm.at("0.25.0") is vllm
+    assert vllm.at("0.18") is vllm  # as 0.18.0, where the last change came
     assert vllm.fact("memory_fraction").value == 0.92 and vllm.at("0.12.0").fact("memory_fraction").value == 0.90
     assert vllm.chunked_prefill and not vllm.at("v0.6.3.post1").chunked_prefill
     assert not vllm.at("2024 (paper)", "2024").chunked_prefill  # no version in the text: the date decides

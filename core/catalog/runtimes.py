@@ -223,7 +223,7 @@ def _before(change: Version, number: tuple[int, ...] | None, date: str | None) -
     """Whether a runtime of this version or date is older than the change."""
     when = version_number(change.from_version)
     if number and when:
-        return number < when
+        return number + (0,) * (len(when) - len(number)) < when  # "0.18" is 0.18.0
     if date and change.from_date:
         n = min(len(date), len(change.from_date))
         return date[:n] < change.from_date[:n]
