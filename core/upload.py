@@ -16,7 +16,7 @@ from core.catalog.files import DATA
 from core.catalog.hardware import device
 from core.correction import Correction
 from core.errors import RoofcastError, RunError
-from core.importers import IMPORTERS, Imported, NothingTaken, Refused, UnknownFile, finished, import_bytes
+from core.importers import IMPORTERS, Imported, NothingTaken, Refused, UnknownFile, finished, import_bytes, missing
 from core.predict import predict_runs
 from core.records import RunRecord
 from core.run_artifact import is_run_file
@@ -72,10 +72,12 @@ def read(raw: bytes, name: str) -> Sheet | str:
     return sheet_of(raw, name)
 
 
-def from_result(raw: bytes, name: str, given: Mapping[str, Any] | None = None, session: Sequence[RunRecord] = ()) -> Upload:
-    """The runs of a benchmark's result file. Raises RunError as `core.importers.import_bytes` does."""
+def from_result(
+    raw: bytes, name: str, given: Mapping[str, Any] | None = None, session: Sequence[RunRecord] = (), fill: bool = False
+) -> Upload:
+    """The runs of a benchmark's result file. `given` and `fill` as `core.importers.import_bytes` has them, whose RunError is raised."""
     raw, name = unpacked(raw, name)
-    found = import_bytes(raw, name, given)
+    found = import_bytes(raw, name, given, fill)
     return _checked(found, session, ())
 
 
@@ -111,7 +113,7 @@ def from_sheet(
     for cells, place in zip(sheet.rows, sheet.places, strict=True):
         try:
             row = _row(cells, used, decimal, mixed)
-            record = finished({**{c: v for c, v in told.items() if row.get(c) in (None, "")}, **row}, {}, f"{sheet.name}, {place}")
+            record = finished(row, missing(row, told), f"{sheet.name}, {place}")
         except RoofcastError as error:
             refused.append(Refused(place, str(error)))
             continue

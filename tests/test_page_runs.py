@@ -164,6 +164,11 @@ def test_what_a_file_does_not_say_is_said_once() -> None:
     page.text_input("runs-given-gpu_name").set_value("RTX 4090")
     page.text_input("runs-given-runtime").set_value("llama.cpp")
     assert table(shown(page.run()), "measured")["measured"] == ["130.0 tok/s"]
+    page = brought(("bench.json", json.dumps([BENCH]).encode()))
+    named = table(page, "measured")["run"]
+    for key, cell in (("gpu_name", "H100"), ("runtime", "vllm"), ("model_name_raw", "Qwen/Qwen3-32B"), ("cpu_name", "EPYC 9354")):
+        page.text_input(f"runs-given-{key}").set_value(cell)
+    assert table(shown(page.run()), "measured")["run"] == named, "a file that names its machine, engine and model is believed"
 
 
 def test_a_run_is_typed_in() -> None:

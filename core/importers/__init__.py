@@ -65,8 +65,8 @@ IMPORTERS: tuple[tuple[str, Callable[[Document], Rows]], ...] = (
 )
 
 
-def import_bytes(raw: bytes, name: str, given: Mapping[str, Any] | None = None) -> Imported:
-    """The runs of a result file; `given` columns go before what the file says.
+def import_bytes(raw: bytes, name: str, given: Mapping[str, Any] | None = None, fill: bool = False) -> Imported:
+    """The runs of a result file; `given` columns go before what the file says, or with `fill` stand only where a row says nothing.
 
     Raises RunError, one sentence: for a file that no importer knows, and for one in which no row can be used.
     """
@@ -77,21 +77,22 @@ def import_bytes(raw: bytes, name: str, given: Mapping[str, Any] | None = None) 
     if is_run_file(raw):
         return _signed(raw, name)
     if table := tables.table_of(raw, name):
-        return _taken(name, *table, told)
+        return _taken(name, *table, told, fill)
     found = document(raw, name)
     for kind, rows_of in IMPORTERS:
         if rows := rows_of(found):
-            return _taken(name, kind, rows, told)
+            return _taken(name, kind, rows, told, fill)
     known = ", ".join(kind for kind, _ in IMPORTERS[:-1])
     raise UnknownFile(f"{name} is no result that Roofcast knows; it reads {known}, run files of `roofcast bench`, and tables of runs.")
 
 
-def _taken(name: str, kind: str, rows: Rows, told: Mapping[str, Any]) -> Imported:
+def _taken(name: str, kind: str, rows: Rows, told: Mapping[str, Any], fill: bool) -> Imported:
     records: dict[str, RunRecord] = {}
     refused: list[Refused] = []
     for where, read in rows:
         try:
-            record = finished(read(), told, f"{name}, {where}")
+            row = read()
+            record = finished(row, missing(row, told) if fill else told, f"{name}, {where}")
             records.setdefault(record.run_id, record)
         except RoofcastError as error:
             refused.append(Refused(where, str(error)))
@@ -99,6 +100,15 @@ def _taken(name: str, kind: str, rows: Rows, told: Mapping[str, Any]) -> Importe
         why = refused[0] if refused else Refused("", "It has no rows.")
         raise NothingTaken(f"{name}{', ' if why.where else ''}{why.where}: {why.why}", tuple(refused))
     return Imported(name, kind, tuple(records.values()), tuple(refused))
+
+
+def missing(row: Row, told: Mapping[str, Any]) -> Row:
+    """What is told of a row that says nothing of it. A machine or a model that the row names by another column is none to be told."""
+    said = {column for column, cell in row.items() if cell not in (None, "")}
+    for names in (("gpu_name", "cpu_name"), ("model_id", "model_name_raw")):
+        if said.intersection(names):
+            said |= {*names, *(("gpu_count",) if "cpu_name" in said and "gpu_name" not in said else ())}
+    return {column: cell for column, cell in told.items() if column not in said}
 
 
 def finished(row: Row, told: Mapping[str, Any], source_path: str) -> RunRecord:
@@ -156,4 +166,4 @@ def _signed(raw: bytes, name: str) -> Imported:
     return Imported(name, "run file", tuple(records), (), opened.signer)
 
 
-__all__ = ["GIVEN", "IMPORTERS", "Imported", "NothingTaken", "Refused", "UnknownFile", "finished", "import_bytes"]
+__all__ = ["GIVEN", "IMPORTERS", "Imported", "NothingTaken", "Refused", "UnknownFile", "finished", "import_bytes", "missing"]

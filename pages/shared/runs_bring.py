@@ -103,7 +103,7 @@ def _file(file: UploadedFile, given: dict[str, Any], place: int) -> Upload | Non
                     (*key, meanings, decimal), lambda: upload.from_sheet(found, meanings, given, session, decimal)
                 )
         with st.spinner(f"Reading {escape(file.name)} …"):
-            return runs_session.remembered(key, lambda: upload.from_result(file.getvalue(), file.name, given, session))
+            return runs_session.remembered(key, lambda: upload.from_result(file.getvalue(), file.name, given, session, fill=True))
     except RoofcastError as error:
         asks = " Say it above, under “What the files do not say”." if "does not tell" in str(error) else ""
         st.error(escape(f"{error}{asks}"), icon=":material/error:")
