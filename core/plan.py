@@ -86,6 +86,8 @@ def degrees(setting: Setting) -> dict[str, tuple[str, int]]:
             pp = _stages(setting, free // tp, tp)
             if given["dp"] is None:
                 dp = max(1, free // (tp * pp))
+        elif given["pp"] is None and d.mlp_tp not in (None, tp):  # devices beyond the ranks that share the feed-forward part
+            pp = _stages(setting, max(1, free // tp), d.mlp_tp)
     ep = given["ep"] or 1
     needed = tp * pp * dp * cp
     if needed > count:

@@ -143,6 +143,11 @@ def test_attention_and_feed_forward_cut_apart():
     assert any("gather their tokens" in note for note in apart.notes)
 
 
+def test_devices_beyond_those_that_share_the_feed_forward_part_make_stages():
+    found = placement(asked(model="deepseek-ai/DeepSeek-R1", device="H100", count=16, runtime="sglang", quant="FP8", tp=4, mlp_tp=8))
+    assert len(found.ranks) == 16 and {rank.stage for rank in found.ranks} == {0, 1} and found.fullest.held < found.fullest.limit
+
+
 @pytest.mark.parametrize(("knobs", "said"), [
     ({"tp": 4, "dp": 1, "mlp_tp": 8}, "set data parallel to 2"),
     ({"tp": 4, "dp": 2, "mlp_tp": 6}, "attention's 4 times"),
