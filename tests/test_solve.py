@@ -261,3 +261,9 @@ def test_the_nearest_is_a_whole_candidate(team: Solved) -> None:
         if gone.nearest is not None:
             assert isinstance(gone.nearest, Candidate)
             assert answer(gone.nearest.scenario).metric("decode_rate") == pytest.approx(gone.nearest.metrics["decode_rate"], nan_ok=True)
+
+
+def test_what_is_remembered_of_other_targets_changes_nothing(team: Solved) -> None:
+    """The second search of a space takes memory and corrections from the first."""
+    again = solve(team.goal.with_(max_usd_per_month=1e6))
+    assert [(c.scenario, c.machines, c.metrics) for c in again.ranked] == [(c.scenario, c.machines, c.metrics) for c in team.ranked]
