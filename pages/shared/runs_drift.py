@@ -54,7 +54,7 @@ def _drift() -> None:
     if streams:
         rows = [
             {"Machine": device_name(s.device), "Runtime": f"{s.runtime} {s.version}".strip(), "What": s.metric, "Runs": s.runs,
-             "Median error": share(s.error), "Limit": share(s.limit), "By chance": f"{s.chance:.2g}",
+             "Median error": share(s.error), "Limit": share(s.limit), "By chance": "under 0.1 %" if s.chance < 0.001 else share(s.chance),
              "State": "⚠ alarm" if s.alarm else "over, may be chance" if s.error > s.limit else "quiet"}
             for s in streams
         ]  # fmt: skip
@@ -108,7 +108,7 @@ def _versions() -> None:
 
 def _compare(names: Sequence[str]) -> None:
     """Two versions side by side."""
-    with st.expander("Compare two versions", icon=":material/compare_arrows:"):
+    with st.expander("Compare two versions", icon=":material/compare_arrows:", key="runs-compare-box"):
         left, right = st.columns(2)
         first = left.selectbox("One", names, index=0, key="runs-compare-first")
         second = right.selectbox("The other", names, index=len(names[1:]), key="runs-compare-second")
