@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import timeit
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,7 +81,7 @@ def lines() -> Iterator[str]:
     for title, raw in QUESTIONS.items():
         asked = goal(raw)
         found = solve(asked)  # warm from then on, as on a server
-        took = min(timeit.repeat(lambda asked=asked: solve(asked), number=1, repeat=3))
+        took = min(timeit.repeat(functools.partial(solve, asked), number=1, repeat=3))
         yield f"## {title}\n"
         sure = " Targets hold at the slow end of the ranges." if asked.sure else ""
         yield f"{asked_words(asked)} Best is: {OBJECTIVES[asked.objective].lower()}.{sure} [Open](/target?{asked.to_query()})\n"
