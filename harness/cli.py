@@ -56,7 +56,8 @@ def _list() -> None:
     typer.echo("\nStudies")
     for name in study.names():
         found = study.read_study(name)
-        typer.echo(f"  {name:<20} {found.title}: {len(found.points()):,} points, {len(found.expect)} expected results")
+        expected = f"{len(found.expect)} expected result{'s' if len(found.expect) != 1 else ''}"
+        typer.echo(f"  {name:<20} {found.title}: {len(found.points()):,} points, {expected}")
 
 
 def _synthetic(size: str, quants: list[str] | None, checkpoint: bool) -> None:
