@@ -231,6 +231,9 @@ def _memory(seen: Diagnosis, progress: Callable[[float], None] | None) -> Diagno
     for done, change in enumerate(listed, 1):
         try:
             after = answer(scenario.with_(**change.knobs))
+            if change.lever == "quant" and after.runs and not _starts(after):
+                change = _shorter_too(change, after)
+                after = answer(scenario.with_(**change.knobs))
         except RoofcastError:
             continue
         finally:
@@ -238,16 +241,31 @@ def _memory(seen: Diagnosis, progress: Callable[[float], None] | None) -> Diagno
                 progress(done / len(listed))
         claimed = "memory_fraction" in change.knobs
         freed = _held(found, claimed) - _held(after, claimed)
-        if not (freed > 0.02 * float(value(found.device.limit)) if found.runs else after.runs):
+        if not (freed > 0.02 * float(value(found.device.limit)) if _starts(found) else _starts(after)):
             continue
         slower = after.metric("decode_rate") / found.metric("decode_rate") if found.runs else 1.0
-        effect = f"{show(freed, 'B')} less" if freed > 0 else "it fits then"
+        effect = "it fits then" if not _starts(found) else f"{show(freed, 'B')} less"
         cost = "; ".join(filter(None, (_cost(found, after), beside(scenario, after.scenario, change))))
         fix = Fix(change, after.scenario, _of(found, claimed), _of(after, claimed), effect, True, flag_changes(found, after), cost)
         weights = change.lever == "quant"
         ranked.append(((change.bought, change.less, slower < 0.8, weights, done if weights else -freed), fix))
     fixes = [fix for _, fix in sorted(ranked, key=lambda item: item[0])]
     return replace(seen, fixes=_nearest_too(found, fixes), tried=len(listed))
+
+
+def _starts(found: Estimate) -> bool:
+    """Whether it runs, and a server's cache holds one conversation of the length that it is started with: without it none starts."""
+    server = runtimes.runtime(found.scenario.runtime).audience == "server" and found.scenario.deployment.max_context is not None
+    return found.runs and not (server and float(value(found.limits["max_batch"])) < 1)
+
+
+def _shorter_too(change: Change, after: Estimate) -> Change:
+    """A change after which no conversation of the length asked fits, with the longest that does; itself where the load needs more."""
+    room = int(float(value(after.limits["max_context"]))) // 1024 * 1024
+    if room < tokens_needed(after.scenario, after.ir):
+        return change
+    knobs = {**change.knobs, "max_context": room}
+    return replace(change, text=f"{change.text}, with a context of {room:,} tokens", knobs=knobs, less=True)
 
 
 def _held(found: Estimate, claimed: bool) -> float:
@@ -265,7 +283,7 @@ def _nearest_too(found: Estimate, fixes: Sequence[Fix]) -> tuple[Fix, ...]:
     if not found.runs:
         known = {fix.scenario for fix in listed}
         for near in nearest_fits(found.scenario):
-            if near.scenario not in known:
+            if near.scenario not in known and _starts(near.answer):
                 speed = f"then {show(near.answer.metric('decode_rate'), 'tok/s')} for each user"
                 change = Change("machine", near.change, near.knobs)
                 listed.append(Fix(change, near.scenario, "does not fit", _of(near.answer, False), "it fits then", True,
@@ -291,6 +309,9 @@ def _memory_sentence(found: Estimate) -> str:
             f"By our estimate it fits with {show(room, 'B')} of {show(limit, 'B')} to spare on the fullest device: look for what else "
             "takes memory there, for a longer context or more sequences than stated here; or make room."
         )
+    if found.runs:
+        context = int(found.resolved["max_context"])
+        return f"The weights fit, but not the cache of one conversation of {context:,} tokens: {show(-room, 'B')} too much in all."
     return found.reasons[0].text if found.reasons else "It does not fit."
 
 

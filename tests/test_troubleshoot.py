@@ -164,3 +164,14 @@ def test_more_than_the_memory_can_feed_is_impossible() -> None:
 def test_what_cannot_be_judged_gets_a_sentence(asked: Scenario, metric: str, measured: float, said: str) -> None:
     with pytest.raises(ScenarioError, match=said):
         judge(asked, metric, measured)
+
+
+def test_a_server_whose_cache_is_too_short_for_its_context_is_no_fix() -> None:
+    asked = from_flat({"model": "Qwen/Qwen3-32B", "device": "RTX 4090", "runtime": "vllm", "max_context": 32_768})
+    found = troubleshoot(asked, "memory")
+    held = [answer(fix.scenario) for fix in found.fixes]
+    assert held and all(one.runs and (one.scenario.runtime != "vllm" or one.limits["max_batch"] >= 1) for one in held)
+    shorter = next(fix for fix in found.fixes if "with a context of" in fix.change.text)
+    assert shorter.effect == "it fits then" and shorter.scenario.deployment.max_context < 32_768 and shorter.scenario.deployment.quant
+    stored = troubleshoot(asked.with_(quant="AWQ-INT4"), "memory")
+    assert "not the cache of one conversation of 32,768 tokens" in stored.sentence
