@@ -51,7 +51,7 @@ def table(rows: Rows, *, key: str) -> None:
         rows,
         hide_index=True,
         key=key,
-        column_order=("run", "load", "what", "measured", "predicted", "span", "off", "inside"),
+        column_order=("what", "measured", "predicted", "off", "load", "span", "inside", "run"),  # a narrow screen shows the first
         column_config={
             "run": "Run", "load": "Load", "what": "Figure", "measured": "Measured", "predicted": "Predicted", "span": "Range",
             "off": "Off by", "inside": "In its range?",
@@ -64,10 +64,10 @@ def curve(rows: Rows, *, key: str) -> None:
     base = alt.Chart(pd.DataFrame(rows)).encode(
         x=alt.X("k:O", title="own runs used", axis=alt.Axis(labelAngle=0)),
         y=alt.Y("error:Q", title="median error on the others", axis=_PERCENT, scale=alt.Scale(zero=True)),
-        color=alt.Color("metric:N", title=None, legend=alt.Legend(orient="top")),
+        color=alt.Color("metric:N", title=None, legend=alt.Legend(orient="top", columns=3)),
         tooltip=[alt.Tooltip("metric:N", title="What"), alt.Tooltip("k:O", title="Own runs"), alt.Tooltip("error:Q", format=".1%")],
     )
-    chart = alt.layer(base.mark_line(), base.mark_point(filled=True, size=60, opacity=1)).properties(height=320)
+    chart = alt.layer(base.mark_line(), base.mark_point(filled=True, size=60, opacity=1)).properties(height=360)
     st.altair_chart(chart, width="stretch", key=key, alt="Error by number of own runs")
 
 
@@ -76,7 +76,8 @@ def promise(found: Rows, *, key: str) -> None:
     lines = promise_lines(found)
     order = list(dict.fromkeys(line["runs"] for line in lines))
     top = alt.Scale(domain=[0, max((line["median"] for line in lines), default=1.0)], nice=True)
-    st.html(" &emsp; ".join(f'<span style="color:{c}">●</span> {runs}' for c, runs in zip(_COLOURS, order, strict=False)))
+    marks = (f'<span style="color:{c}">●</span> {runs}' for c, runs in zip(_COLOURS, order, strict=False))
+    st.html(" ".join(f'<span style="display:inline-block;margin-right:1.2em">{mark}</span>' for mark in marks))
     with st.grid(min_column_width=400, gap="medium"):
         for kind in dict.fromkeys(line["kind"] for line in lines):
             base = alt.Chart(pd.DataFrame([line for line in lines if line["kind"] == kind])).encode(
