@@ -119,6 +119,9 @@ def config_of(header: GgufHeader, name: str) -> dict[str, Any]:
     if width and width != config.get("head_dim"):
         config["v_head_dim"] = width
     family = FAMILIES.get(kind)
+    if family is not None and not family.attends:
+        config.pop("head_dim", None)
+        config.pop("v_head_dim", None)
     if family is not None:
         _switches(config, family, file)
         _special(config, family, file)
@@ -199,6 +202,8 @@ def _special(config: dict[str, Any], family: Family, file: _File) -> None:
         _recurrent(config, family, file)
     if family.window == "gemma4":
         _gemma4(config, file)
+        if table := file.shapes.get("per_layer_token_embd.weight"):
+            config["vocab_size_per_layer_input"] = table[0]
 
 
 def _recurrent(config: dict[str, Any], family: Family, file: _File) -> None:

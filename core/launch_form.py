@@ -27,6 +27,7 @@ class Filled:
     unknown: tuple[str, ...]
     not_modelled: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
+    quiet: tuple[str, ...] = ()  # words without effect on memory or speed
 
 
 def fill(text: str, further: int = 0) -> Filled:
@@ -50,4 +51,5 @@ def fill(text: str, further: int = 0) -> Filled:
         except RoofcastError as error:
             refused.append(str(error))
     told = tuple((what, why) for what, why in parsed.not_modelled if why != HARMLESS)
-    return Filled(controls, tuple(refused), parsed.unknown, told, parsed.notes)
+    quiet = tuple(what for what, why in parsed.not_modelled if why == HARMLESS)
+    return Filled(controls, tuple(refused), parsed.unknown, told, parsed.notes, quiet)

@@ -102,11 +102,12 @@ def join(ir: ModelIR, tensors: Iterable[StoredTensor], container: Container) -> 
         groups[place, _key(tensor.name, container)].append(tensor)
     taken: dict[int, tuple[str, int]] = {}
     wanted: dict[object, list[int]] = defaultdict(list)
+    alike = Counter((wants.layer, _role(wants)) for wants in ir.tensors) if container == "gguf" else Counter[tuple[int | None, str]]()
     for i, wants in enumerate(ir.tensors):
         # A file may count its layers in another way than the layout does.
         place = "mtp" if wants.group == "mtp" else wants.layer if container == "gguf" else _layer(wants.name)
         key = (place, _role(wants) if container == "gguf" else _key(wants.name, container))
-        if place != "mtp" and key in groups:
+        if place != "mtp" and key in groups and alike[wants.layer, key[1]] < 2:  # one tensor there may be several stacked here
             taken[i] = _sum(groups.pop(key))
         else:
             wanted[place].append(i)

@@ -139,6 +139,10 @@ def metadata_of(ir: ModelIR, config: Mapping[str, Any], vocabulary: int = 300) -
                      "embedding_length_per_layer_input": raw.get("hidden_size_per_layer_input") or 0})  # fmt: skip
         if moe is not None:
             keys["feed_forward_length"] = moe.shared_intermediate
+    if arch == "gemma3n":
+        keys.update({"attention.sliding_window_pattern": [blocks[n].attention.kind == "sliding" for n in range(ir.layers)],
+                     "attention.shared_kv_layers": raw["num_kv_shared_layers"], "altup.num_inputs": raw["altup_num_inputs"],
+                     "embedding_length_per_layer_input": raw["hidden_size_per_layer_input"]})  # fmt: skip
     tokens = [f"t{n}" for n in range(vocabulary)]
     return {"general.architecture": arch, "general.type": "model", "general.name": ir.id, **{f"{arch}.{k}": v for k, v in keys.items()},
             "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.tokens": tokens}  # fmt: skip
@@ -157,6 +161,14 @@ def _recurrent(ir: ModelIR, raw: Mapping[str, Any], arch: str) -> dict[str, Any]
         heads = raw["linear_num_value_heads"]
         return {"ssm.conv_kernel": raw["linear_conv_kernel_dim"], "ssm.state_size": raw["linear_key_head_dim"], "ssm.time_step_rank": heads,
                 "ssm.group_count": raw["linear_num_key_heads"], "ssm.inner_size": heads * raw["linear_value_head_dim"]}  # fmt: skip
+    if arch == "rwkv7":
+        ranks = {"decay": "decay", "a": "iclr", "v": "value_residual_mix", "gate": "gate"}
+        return {"wkv.head_size": raw["head_dim"],
+                **{f"attention.{name}_lora_rank": raw[f"{field}_low_rank_dim"] for field, name in ranks.items()}}  # fmt: skip
+    if narrow := next((tensor for tensor in ir.tensors if tensor.role == "ssm_x"), None):
+        rank = next(tensor for tensor in ir.tensors if tensor.role == "ssm_dt").shape[1]
+        return {"ssm.conv_kernel": get("conv_kernel", "mamba_d_conv") or 4, "ssm.state_size": get("state_size", "mamba_d_state"),
+                "ssm.inner_size": narrow.shape[1], "ssm.time_step_rank": rank}  # fmt: skip
     if any(tensor.role == "ssm_d" for tensor in ir.tensors):
         heads = get("mamba_num_heads", "mamba_n_heads")
         return {"ssm.conv_kernel": get("conv_kernel", "mamba_d_conv"), "ssm.state_size": get("ssm_state_size", "mamba_d_state"),

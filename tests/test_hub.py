@@ -389,9 +389,9 @@ def test_a_commit_that_is_here_asks_nothing(hub: FakeHub) -> None:
 
 def test_offline_never_asks(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.repos["me/small"] = small()
-    refused("me/small", "not on this machine", no_network=True)
+    refused("me/small", "not on this machine", "without --offline", no_network=True)
     monkeypatch.setenv("ROOFCAST_OFFLINE", "1")
-    refused("me/small", "not on this machine", "--offline")
+    refused("me/small", "not on this machine", "unset ROOFCAST_OFFLINE")
     assert not hub.asked
     monkeypatch.delenv("ROOFCAST_OFFLINE")
     found = fetch("me/small")

@@ -15,6 +15,7 @@ def test_values_are_the_controls_own() -> None:
     assert (controls["tp"], controls["count"], controls["cuda_graphs"], controls["runtime_version"]) == (2, 2, False, "v0.11.0")
     assert controls["max_context"] is None and controls["flash_attention"] is True  # left out: the defaults again
     assert found.unknown == ("--foo",) and [what for what, _ in found.not_modelled] == ["--async-scheduling"]
+    assert found.quiet == ("--host",)
 
 
 def test_what_the_form_does_not_take_is_told() -> None:

@@ -63,5 +63,7 @@ def _tell() -> None:
         st.caption("**Unknown, and so left out:** " + escape(", ".join(found.unknown)))
     if found.not_modelled:
         st.caption("**Not modelled:**\n" + "\n".join(f"- {escape(what)}: {escape(why)}" for what, why in found.not_modelled))
+    if found.quiet:
+        st.caption("**Without effect on memory or speed:** " + escape(", ".join(found.quiet)))
     if not (found.refused or found.notes or found.unknown or found.not_modelled):
         st.caption("Every word was understood.")
