@@ -7,10 +7,11 @@ from typing import Literal
 
 import numpy as np
 
-from core.candidates import Space, loss
+from core.candidates import Space
 from core.catalog.quality import tiers
 from core.goal import Goal
 from core.solved import slowest
+from core.suited import loss
 from core.units import MONTH_HOURS
 from core.weights import weight_table
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.batch import metrics_of
-from core.candidates import MODES, Space, caches_for, runtimes_for, space, weights_for
+from core.candidates import MODES, Space, space
 from core.catalog import hardware, models
 from core.estimate import estimate, numbers
 from core.goal import Goal, goal
@@ -20,6 +20,7 @@ from core.plan import broken_rules
 from core.setting import settle
 from core.solve_machines import machines, undominated
 from core.solve_passes import memory_pass
+from core.suited import caches_for, runtimes_for, weights_for
 
 MIXTURE, LATENT, DENSE = "Qwen/Qwen3-30B-A3B", "deepseek-ai/DeepSeek-V2-Lite", "meta-llama/Llama-3.1-8B-Instruct"
 DEVICES = ["RTX 5090", "Apple M4 Pro (16-core GPU)", "Raspberry Pi 5", "H100 SXM"]
