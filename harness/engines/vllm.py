@@ -179,8 +179,8 @@ class VllmBenchServe(_Vllm):
         with tempfile.TemporaryDirectory(prefix="roofcast-bench-") as folder:
             command = [program(point) or "vllm", "bench", "serve", "--backend", "vllm", "--base-url", url.rstrip("/").removesuffix("/v1"),
                        "--model", model, "--dataset-name", "random", "--random-input-len", str(prompt), "--random-output-len", str(output),
-                       "--num-prompts", str(asked), *load, "--ignore-eos", "--temperature", "0", "--seed", str(session.seed), *_METRICS, "--save-result",
-                       "--result-dir", folder, "--result-filename", "serve.json"]  # fmt: skip
+                       "--num-prompts", str(asked), *load, "--ignore-eos", "--temperature", "0", "--seed", str(session.seed), *_METRICS,
+                       "--save-result", "--result-dir", folder, "--result-filename", "serve.json"]  # fmt: skip
             found = _run(command, point, session)
             row = _only(Path(folder) / "serve.json", serving, found)
         row |= {"model_id": point.text("model_id"), "notes": _notes(point)}
