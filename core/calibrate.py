@@ -18,8 +18,8 @@ import pandas as pd
 
 from core import registry
 from core.calibrate_kernel import Points, points_of
-from core.calibrate_own import Own, few_shot
-from core.calibrate_prior import Group, left_one_out, posterior
+from core.calibrate_own import FewShot, Own, few_shot
+from core.calibrate_prior import Group, Posterior, left_one_out, posterior
 from core.catalog.own_hardware import may_store
 from core.corpus import open_corpus, runs_table, user_folder
 from core.correction import Correction, shipped
@@ -28,11 +28,13 @@ from core.judged import TIMES
 from core.observations import SPEEDS, Observations, observe_runs
 from core.predict import predict_runs
 from core.records import RunRecord, read_record
+from core.runs import Run
 from core.this_machine import read_machine, system_of
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 MOST_LINES = 300  # of a machine that its shifts rest on, the newest
+BENDS = 2  # times that shifts are held against runs anew
 _Key = tuple[str, tuple[tuple[str, str], ...]]  # a version, and runs with their devices
 _MOST_KEPT = 16
 _SESSION: list[Callable[[], Sequence[RunRecord]]] = []
@@ -103,15 +105,21 @@ def _kept(
 @dataclass(frozen=True, slots=True)
 class Lines:
     """Own runs held against a correction, one line per run and figure. `table`: run_id, device, metric, column, measured, predicted,
-    off (log, slower above 0), date, version, runtime, model; `points` along it."""
+    off (log, slower above 0), date, version, runtime, model, scenario (place in `runs`); `points` along it."""
 
     table: pd.DataFrame
     points: Points
+    runs: Sequence[Run]
 
     def of(self, device: str) -> Group:
         """The lines of one machine."""
         at = np.flatnonzero((self.table["device"] == device).to_numpy())
         return Group(self.points.take(at), self.table["off"].to_numpy()[at], self.table["metric"].to_numpy()[at])
+
+    def against(self, correction: Correction, at: np.ndarray) -> np.ndarray:
+        """`off` of some lines held against another correction; NaN where it has nothing to say."""
+        ours = self.table.iloc[at]
+        return _off(ours, _predicted(self.runs, ours, correction))
 
     def devices(self) -> list[str]:
         return sorted(set(self.table["device"]))
@@ -136,12 +144,11 @@ def _observed(correction: Correction, records: tuple[RunRecord, ...]) -> Lines |
     if lines.empty or not lines["metric"].isin(SPEEDS).any():
         return None
     lines = lines[lines["metric"].isin(SPEEDS)].reset_index(drop=True)
-    predicted = _predicted(seen, lines, correction)
-    time = lines["metric"].isin(TIMES).to_numpy()
-    with np.errstate(all="ignore"):
-        off = np.log(lines["measured"].to_numpy() / predicted) * np.where(time, 1.0, -1.0)
-    known = {record.run_id: record for record in records}
     place = lines["place"].to_numpy()
+    lines = lines.assign(scenario=place)
+    predicted = _predicted(seen.runs, lines, correction)
+    off = _off(lines, predicted)
+    known = {record.run_id: record for record in records}
     table = pd.DataFrame({
         "run_id": lines["run_id"], "device": [seen.table.traits[n].device for n in place], "metric": lines["metric"],
         "column": lines["column"], "measured": lines["measured"], "predicted": predicted, "off": off, "date": lines["date"],
@@ -150,7 +157,13 @@ def _observed(correction: Correction, records: tuple[RunRecord, ...]) -> Lines |
     })  # fmt: skip
     kept = np.flatnonzero(np.isfinite(off))
     points = line_points(seen, lines, table["run_id"])
-    return Lines(table.iloc[kept].reset_index(drop=True), points.take(kept)) if len(kept) else None
+    return Lines(table.iloc[kept].reset_index(drop=True), points.take(kept), seen.runs) if len(kept) else None
+
+
+def _off(lines: pd.DataFrame, predicted: np.ndarray) -> np.ndarray:
+    """Log of how much slower the lines are than predicted."""
+    with np.errstate(all="ignore"):
+        return np.log(lines["measured"].to_numpy() / predicted) * np.where(lines["metric"].isin(TIMES).to_numpy(), 1.0, -1.0)
 
 
 def line_points(seen: Observations, lines: pd.DataFrame, run: pd.Series) -> Points:
@@ -163,9 +176,10 @@ def line_points(seen: Observations, lines: pd.DataFrame, run: pd.Series) -> Poin
     return Points(at.kinds, at.numbers, at.shares, on, pd.factorize(run)[0])
 
 
-def _predicted(seen: Observations, lines: pd.DataFrame, correction: Correction) -> np.ndarray:
-    answers = predict_runs(seen.runs, correction)
-    return np.array([answers[n].metrics.get(column, np.nan) for n, column in zip(lines["place"], lines["column"], strict=True)])
+def _predicted(runs: Sequence[Run], lines: pd.DataFrame, correction: Correction) -> np.ndarray:
+    places = sorted(set(lines["scenario"]))
+    answers = dict(zip(places, predict_runs([runs[n] for n in places], correction), strict=True))
+    return np.array([answers[n].metrics.get(column, np.nan) for n, column in zip(lines["scenario"], lines["column"], strict=True)])
 
 
 def with_runs(correction: Correction, records: Sequence[RunRecord]) -> Correction:
@@ -178,11 +192,28 @@ def with_runs(correction: Correction, records: Sequence[RunRecord]) -> Correctio
     machines, runs = {}, {}
     for device in lines.devices():
         at = np.sort(newest["at"][newest["device"] == device].to_numpy()[-MOST_LINES:])
-        group = Group(lines.points.take(at), lines.table["off"].to_numpy()[at], lines.table["metric"].to_numpy()[at])
-        machines[device], runs[device] = posterior(group, learned.prior), int(lines.table["run_id"].iloc[at].nunique())
+        machines[device] = _taught(correction, lines, device, at, learned)
+        runs[device] = int(lines.table["run_id"].iloc[at].nunique())
     told = "".join(sorted(f"{run} {off:.6f}" for run, off in zip(lines.table["run_id"], lines.table["off"], strict=True)))
     name = hashlib.sha256((told + learned.version).encode()).hexdigest()[:8]
     return replace(correction, version=f"{correction.version}+{name}", own=Own(name, machines, runs, learned.narrowing))
+
+
+def _taught(correction: Correction, lines: Lines, device: str, at: np.ndarray, learned: FewShot) -> Posterior:
+    """What some lines say of their machine. Under load a step's shift bends what a queue makes of it, so the shifted prediction is held
+    against the lines again, as an iterated Kalman filter does; the round that leaves least is kept."""
+    points, metrics = lines.points.take(at), lines.table["metric"].to_numpy()[at]
+    off = lines.table["off"].to_numpy()[at]
+    known = posterior(Group(points, off, metrics), learned.prior)
+    if (lines.table["metric"].iloc[at].isin(("decode", "prefill"))).all():
+        return known  # of one user alone nothing bends
+    tried = []
+    for _ in range(BENDS + 1):
+        left = lines.against(replace(correction, own=Own("", {device: known}, {}, learned.narrowing)), at)
+        tried.append((float(np.nanmedian(np.abs(left))), known))
+        again = np.where(np.isfinite(left), left + known.shift(points.questions()), off)
+        known = posterior(Group(points, again, metrics), learned.prior)
+    return min(tried, key=lambda one: one[0])[1]
 
 
 # ---- The correction that people are shown

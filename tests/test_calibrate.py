@@ -12,8 +12,8 @@ from core import calibrate
 from core.calibrate import in_effect, left_out, lines_of, own_records, with_runs
 from core.calibrate_effect import effects, questions, sentence
 from core.calibrate_next import command, next_runs
-from core.calibrate_own import few_shot
-from core.calibrate_prior import MOST_SHIFT
+from core.calibrate_own import Own, few_shot
+from core.calibrate_prior import MOST_SHIFT, posterior
 from core.corrected import Answer, answers
 from core.correction import Correction, shipped
 from core.estimate import estimate
@@ -119,6 +119,33 @@ def test_no_run_shifts_beyond_four_times():
 def test_a_run_that_was_kept_from_fitting_shifts_nothing():
     unfit = [record.model_copy(update={"fit": False}) for record in runs(0.5)]
     assert with_runs(fleet(), unfit) is fleet()
+
+
+def test_a_queue_that_bends_shifts_is_followed():
+    """Runs under load of a machine with half the arithmetic and twice the bandwidth: shifts taken along a line miss by a multiple."""
+    row = {
+        "model_id": "Qwen/Qwen3-8B",
+        "gpu_name": "RTX 4090",
+        "runtime": "vllm",
+        "quant": "FP8",
+        "prompt_tokens": 2048,
+        "output_tokens": 64,
+    }
+    truly = {**row, "gpu_name": "RTX 4090?memory_bandwidth_gb_s=2016&fp16_tflops=82.6&fp8_tflops=165&bf16_tflops=82.6&int8_tops=330"}
+    columns = ("ttft_ms_p50", "tpot_ms_p50", "output_toks_sec")
+    loads = [{"concurrency": users} for users in (4, 8, 16, 32)]
+    said = predict_runs([read_run({**truly, **load, "tpot_ms_p50": 1.0}) for load in loads], fleet())
+    made = [
+        finished({**row, **load, **{column: one.metrics[column] for column in columns}}, {}, "made for a test")
+        for load, one in zip(loads, said, strict=True)
+    ]
+    lines = lines_of(fleet(), made)
+    assert lines is not None
+    at = np.arange(len(lines.table))
+    straight = posterior(lines.of(lines.devices()[0]), few_shot().prior)
+    once = replace(fleet(), own=Own("", {lines.devices()[0]: straight}, {}, few_shot().narrowing))
+    before, along, bent = (np.median(np.abs(lines.against(one, at))) for one in (fleet(), once, with_runs(fleet(), made)))
+    assert bent < 0.7 * along and bent < 0.3 * before
 
 
 # ---------------------------------------------------------------- how it is told
