@@ -73,6 +73,11 @@ def warn(setting: Setting, c: Columns, found: Fit, device: Any, served: Served) 
     if users > max(cap, 1) and setting.scenario.workload.arrival in ("closed", "open"):
         text = f"{int(users)} users ask, {int(max(cap, 1))} are served at once; the others wait for a place."
         warned.append(Reason("users_wait", text))
+    pooled, room = setting.runtime.kv_allocation == "pool", setting.scenario.deployment.max_context
+    if pooled and room is not None and float(value(found.pool)) < float(value(found.kv_sequence)):
+        needed, left = (show(float(value(amount)), "B") for amount in (found.kv_sequence, found.pool))
+        text = f"{setting.runtime.name} refuses to start with a longest context of {room:,} tokens: it takes {needed}, and {left} are left."
+        warned.append(Reason("cache_below_max_context", text))
     asked, made_for = setting.scenario.workload.context + int(value(c.image_tokens)), setting.ir.max_context
     if asked > made_for:
         text = f"The context of {asked:,} tokens is beyond the {made_for:,} the model was made for."

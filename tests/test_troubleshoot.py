@@ -9,7 +9,7 @@ import pytest
 from core.answer import Estimate
 from core.diagnosis import judge
 from core.errors import ScenarioError
-from core.estimate import launch
+from core.estimate import estimate, launch
 from core.flag_changes import flag_changes, flags_of
 from core.launch_parse import parse
 from core.quantity import value
@@ -175,3 +175,9 @@ def test_a_server_whose_cache_is_too_short_for_its_context_is_no_fix() -> None:
     assert shorter.effect == "it fits then" and shorter.scenario.deployment.max_context < 32_768 and shorter.scenario.deployment.quant
     stored = troubleshoot(asked.with_(quant="AWQ-INT4"), "memory")
     assert "not the cache of one conversation of 32,768 tokens" in stored.sentence
+
+
+def test_a_context_that_the_cache_cannot_hold_is_warned_of() -> None:
+    knobs = {"model": "Qwen/Qwen3-32B", "device": "L40S", "runtime": "vllm", "quant": "FP8"}
+    codes = {room: [w.code for w in estimate(from_flat({**knobs, "max_context": room})).warnings] for room in (2_048, 40_960)}
+    assert "cache_below_max_context" in codes[40_960] and "cache_below_max_context" not in codes[2_048]
