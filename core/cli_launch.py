@@ -27,7 +27,8 @@ def asked(parsed: Parsed, knobs: Mapping[str, Any]) -> Scenario:
     """The scenario of a command on the machine and under the load that the options name. Raises RoofcastError."""
     given = {**parsed.fields, **{knob: amount for knob, amount in knobs.items() if amount is not None}}
     if "model" not in given:
-        raise ScenarioError(f"The model '{parsed.model_text}' is not in the catalog; name one of the same geometry with --model.")
+        how = "read it in by roofcast model ID, or name one alike with --model"
+        raise ScenarioError(f"The model '{parsed.model_text}' is not in the catalog: {how}.")
     if parsed.version is not None:
         given.setdefault("runtime_version", parsed.version)
     if "prompt_tokens" not in given:

@@ -137,7 +137,8 @@ def _resolve(heard: Heard, text: str, runtime_id: str) -> None:
         try:
             heard.fields["model"] = models.model(name).id
         except CatalogError:
-            heard.notes.append(f"The model '{text}' is not in the catalog: name one with the same geometry.")
+            how = "read it in on the page “Model” (roofcast model ID), or name one alike"
+            heard.notes.append(f"The model '{text}' is not in the catalog: {how}.")
     else:
         heard.fields["model"] = found.id
         if found.note:

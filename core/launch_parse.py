@@ -47,7 +47,7 @@ class Parsed:
         """The scenario on a machine (`device`, `count`, `ram_gb` …), whose knobs win. Raises ScenarioError."""
         given = {**self.fields, **{name: amount for name, amount in machine.items() if amount is not None}}
         if "model" not in given:
-            raise ScenarioError(f"The model '{self.model_text}' is not in the catalog; name one with the same geometry.")
+            raise ScenarioError(f"The model '{self.model_text}' is not in the catalog: read it in by roofcast model ID, or name one alike.")
         if self.version is not None:
             given.setdefault("runtime_version", self.version)
         return from_flat(given)

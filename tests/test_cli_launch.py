@@ -56,7 +56,7 @@ def test_a_sentence_for_what_is_wrong() -> None:
     for words, sentence in (
         (["rm -rf /"], "'rm' starts no runtime"),
         ([COMMAND, "--estimate"], "Say which machine with --gpu"),
-        (["vllm serve nobody/Nothing-9B", "--gpu", "L40S", "--estimate"], "name one of the same geometry with --model"),
+        (["vllm serve nobody/Nothing-9B", "--gpu", "L40S", "--estimate"], "name one alike with --model"),
         (["vllm serve Qwen/Qwen3-32B -tp 3", "--gpu", "L40S", "--estimate"], "This split is not possible"),
     ):
         result = run(*words)
