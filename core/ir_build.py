@@ -151,7 +151,6 @@ class _Tensors(Writer):
             self.add("per_layer_model_proj", (self.shape.layers * self.per_layer, self.shape.hidden), "mlp", "replicated")
             self.norm("per_layer_proj_norm", self.per_layer)
             if self.altup:
-                self.place = ("", None, block, None)
                 write_altup_streams(self, "altup_proj", self.shape.hidden)
         own = self.stack[layer][0] if self.stack else layer
         self.place = (self.family.prefix.format(i=own, pair=layer // 2), layer, block, None)
@@ -164,7 +163,7 @@ class _Tensors(Writer):
                 write_joint(self, own, self.shape.heads * self.shape.head_dim, self.fields.size("intermediate_size"))
             self.decoder(attention, mlp, layer)
         if self.altup and layer == self.shape.layers - 1:
-            self.place = ("", None, block, None)
+            self.place = ("", layer, block, None)
             write_altup_streams(self, "altup_unembd_proj", self.shape.hidden)
         self.place = ("", None, None, None)
 
