@@ -51,13 +51,17 @@ def inspect_model(name: str) -> Inspected:
     return Inspected(facts, ir(facts["id"]))
 
 
+def model_option(linked: str | None) -> str | None:
+    """The name by which a model that a link names stands among the options; None where it names none."""
+    try:
+        return choices.exact("model", linked) if linked else None
+    except RoofcastError:
+        return None
+
+
 def model_options(linked: str | None = None) -> list[str]:
     """The catalog's models, and before them one that a link names beside it: fetched, or with fields set by hand."""
-    names = choices.model_names()
-    try:
-        name = choices.exact("model", linked) if linked else None
-    except RoofcastError:
-        name = None
+    names, name = choices.model_names(), model_option(linked)
     return names if name is None or name in names else [name, *names]
 
 

@@ -209,3 +209,8 @@ def test_a_shared_server_asks_for_no_token(hub: FakeHub, monkeypatch: pytest.Mon
     monkeypatch.setenv("ROOFCAST_HOSTED", "1")
     page = opened()
     assert not [box for box in page.text_input if str(box.key).startswith("hub-token")]
+
+
+def test_a_link_may_name_the_other_model_by_its_id() -> None:
+    page = opened(model="Qwen3-14B", model_view="Compare", against="Qwen/Qwen3-8B")
+    assert page.selectbox("inspect-against").value == "Qwen3-8B"

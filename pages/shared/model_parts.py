@@ -10,7 +10,7 @@ import streamlit as st
 
 from core import model_cache, model_diff, model_tensors
 from core.errors import RoofcastError
-from core.inspect_model import as_published, field_rows, inspect_model, model_options, record_source, set_by_hand
+from core.inspect_model import as_published, field_rows, inspect_model, model_option, model_options, record_source, set_by_hand
 from core.quantity import value
 from core.units import show
 from pages.shared import controls, model_diagram, number
@@ -131,9 +131,9 @@ def fields(choice: Choice) -> None:
 def compare(choice: Choice) -> None:
     """Two models side by side; what differs is marked."""
     key = "inspect-against"
-    asked = st.query_params.get("against")
+    asked = model_option(st.query_params.get("against"))
     options = model_options(asked)
-    st.session_state[key] = asked if asked in options else None
+    st.session_state[key] = asked
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     with left:
         picked = st.selectbox(
