@@ -10,7 +10,9 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from core.catalog import hardware, own_hardware
+from core.catalog.own_hardware import FIELDS
 from core.hardware_exchange import export
+from pages.shared.hardware_edit import _GROUPS
 from pages.shared.hardware_parts import facts_html
 
 PAGES = Path(__file__).resolve().parents[1] / "pages"
@@ -163,3 +165,8 @@ def test_a_file_is_read_shown_and_taken() -> None:
     page.button("hardware-take").click().run()
     assert page.multiselect("devices").value == [OWN]
     assert json.loads(export([hardware.device(OWN)]))["devices"][0]["set"]["memory_bandwidth_gb_s"] == 950
+
+
+def test_the_form_holds_every_field_so_that_an_edit_loses_none() -> None:
+    shown = [field for group in _GROUPS.values() for field in group]
+    assert sorted(shown) == sorted(FIELDS)

@@ -21,6 +21,7 @@ _GROUPS = {
     "Memory": ("memory_gb", "memory_usable_gib", "memory_type", "memory_bandwidth_gb_s", "measured_bandwidth_gb_s",
                "memory_decimal", "unified"),
     "Dense peaks": ("bf16_tflops", "fp16_tflops", "fp16_acc16_tflops", "fp32_tflops", "fp8_tflops", "int8_tops", "fp4_tflops"),
+    "Of a processor": ("cpu_cores", "thread_bandwidth_gb_s"),
     "Links, power and price": ("interconnect", "interconnect_gb_s", "pcie_generation", "pcie_lanes", "tdp_w", "price_usd",
                                "cloud_usd_per_h"),
 }  # fmt: skip
@@ -30,6 +31,8 @@ _HELP = {
     "memory_usable_gib": "What the driver offers before any program runs, GiB. Empty: the marketed size less a usual reserve.",
     "memory_gb": "As marketed; GB are read as GiB unless the next switch is on.",
     "fp16_tflops": "With FP32 sums.",
+    "cpu_cores": "Where they are all alike: --threads counts against them.",
+    "thread_bandwidth_gb_s": "What a benchmark with one thread reads. Empty: a guess.",
     "int8_tops": "llama.cpp reads prompts with quantised weights at this rate.",
     "interconnect": "The fastest link between two of them.",
 }
@@ -97,7 +100,7 @@ def _name(device: Device | None) -> str:
 
 def _label(field: str) -> str:
     title = own_hardware.title(field)
-    unit = FACTS[field][3] if field in FACTS else "GB/s" if field == "measured_bandwidth_gb_s" else ""
+    unit = FACTS[field][3] if field in FACTS else "GB/s" if field in ("measured_bandwidth_gb_s", "thread_bandwidth_gb_s") else ""
     return title[0].upper() + title[1:] + (f", {unit}" if unit else "")
 
 
