@@ -85,10 +85,15 @@ def test_nothing_stays_after_a_time_limit_though_it_will_not_end(tmp_path, monke
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_nothing_stays_when_the_harness_is_ended(tmp_path, number):
     code = f"import sys; from harness.process import run; run({engine(tmp_path)!r})"
-    harness = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL)
+    harness = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # whoever started the tests may have it ignored
+    )
     numbers = pids(tmp_path)
     os.kill(harness.pid, number)
-    harness.wait()
+    harness.wait(60)
     assert all_gone(numbers)
 
 
