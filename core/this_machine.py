@@ -159,18 +159,19 @@ def cpu_device(facts: MachineFacts) -> Device:
 
     Raises CatalogError where the catalog does not know it and nothing was measured.
     """
+    try:
+        known = hardware.device(facts.cpu, "cpu")
+    except CatalogError:
+        known = None
     peaks = {f"{kind}_tflops": rate for kind, rate in facts.measured_tflops.items() if f"{kind}_tflops" in own_hardware.FIELDS}
     measured = {
         **peaks,
         "memory_gb": facts.ram_gb,
         "measured_bandwidth_gb_s": facts.measured_bandwidth_gb_s,
-        "cpu_cores": facts.cores,
+        # Of a processor that the catalog knows, its cores count only where it says that they are alike.
+        "cpu_cores": facts.cores if known is None or known.cpu_cores is not None else None,
         "thread_bandwidth_gb_s": facts.measured_thread_bandwidth_gb_s,
     }
-    try:
-        known = hardware.device(facts.cpu, "cpu")
-    except CatalogError:
-        known = None
     if known is not None:
         if facts.measured_bandwidth_gb_s is None:
             return known

@@ -53,6 +53,12 @@ def test_what_was_measured_goes_before_the_datasheet():
     assert system_of(facts.model_copy(update={"measured_bandwidth_gb_s": None})).device == "Xeon Platinum 8480+"
 
 
+@pytest.mark.parametrize(("cpu", "cores"), [("Xeon Platinum 8480+", 8), ("Core i9-13900K", None)])
+def test_cores_that_are_not_alike_are_not_counted(cpu, cores):
+    facts = MachineFacts(cpu=cpu, cores=8, ram_gb=24, measured_bandwidth_gb_s=48.0)
+    assert device(system_of(facts).device).cpu_cores == cores
+
+
 def test_a_cards_other_memory_is_told_and_its_own_is_not():
     assert system_of(CARDS).device_memory_gib is None
     half = CARDS.model_copy(update={"gpus": (Gpu(name="NVIDIA H100 80GB HBM3", memory_gib=39.5),)})
