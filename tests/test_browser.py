@@ -155,7 +155,7 @@ def test_main_path(address: str, browser: Any) -> None:
 
 
 @pytest.mark.parametrize("view", ["Users and context", "Evidence"])
-@pytest.mark.parametrize(("scheme", "width"), [("dark", 1280), ("dark", 390), ("light", 390)])
+@pytest.mark.parametrize(("scheme", "width"), [("dark", 1280), ("light", 390)])
 def test_renders_without_overflow(address: str, browser: Any, scheme: str, width: int, view: str) -> None:
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page = context.new_page()

@@ -76,7 +76,7 @@ def test_a_cloud_instance_fills_the_form(_home: None, address: str, browser: Any
     context.close()
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("dark", 1280), ("dark", 390), ("light", 390)])
+@pytest.mark.parametrize(("scheme", "width"), [("dark", 1280), ("light", 390)])
 @pytest.mark.parametrize("view", ["Facts", "Side by side", "Roofline", "Edit or add"])
 def test_renders_without_overflow(_home: None, address: str, browser: Any, scheme: str, width: int, view: str) -> None:
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)

@@ -44,7 +44,7 @@ def test_from_the_answer_and_back(address: str, browser: Any) -> None:
     context.close()
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("dark", 1280), ("dark", 390), ("light", 390)])
+@pytest.mark.parametrize(("scheme", "width"), [("dark", 1280), ("light", 390)])
 @pytest.mark.parametrize("query", ["", EIGHT], ids=["one", "sixteen"])
 def test_renders_without_overflow(address: str, browser: Any, scheme: str, width: int, query: str) -> None:
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
