@@ -216,6 +216,10 @@ def _recurrent(config: dict[str, Any], family: Family, file: _File) -> None:
             "kda_layers": [layer + 1 for layer in layers if file.holds(layer, "ssm_")],
         }  # fmt: skip
         return
+    if config["model_type"] == "granitemoehybrid" and not any(file.holds(layer, "ssm_") for layer in layers):
+        config["layer_types"] = ["attention"] * len(layers)  # the smallest ones have no recurrent layer
+        config["shared_intermediate_size"] = config.get("shared_expert_intermediate_size") or file.number("feed_forward_length") or 0
+        return
     heads, inner = file.need("ssm.time_step_rank"), file.need("ssm.inner_size")
     if family.mixer == "mamba":
         config.update(

@@ -12,8 +12,9 @@ from typing import Any
 from core.ir import Attention, Block, Mlp, ModelIR
 from core.ir_altup import write_altup
 from core.ir_altup import write_streams as write_altup_streams
+from core.ir_deci import write_linear
 from core.ir_fields import Fields
-from core.ir_layers import Shape, attentions, indexes, mlps, prediction_layer
+from core.ir_layers import Shape, attentions, block_index, indexes, mlps, prediction_layer
 from core.ir_mixers import write_compressed, write_mixer, write_streams
 from core.ir_rwkv import write_channel_mix
 from core.ir_tower import LeftOut, Tower, read_tower
@@ -169,6 +170,8 @@ class _Tensors(Writer):
 
     def decoder(self, attention: Attention, mlp: Mlp, layer: int) -> None:
         layout, hidden = self.layout, self.shape.hidden
+        if self.fields.model_type == "deci" and attention.kind == "none":
+            write_linear(self, layer, "attn")
         if attention.kind != "none":
             if layout != "post":
                 self.norm("attn_norm", hidden)
@@ -179,6 +182,8 @@ class _Tensors(Writer):
                 write_mixer(self)
             if layout in ("post", "sandwich"):
                 self.norm("post_attention_norm", hidden)
+        if self.fields.model_type == "deci" and mlp.kind == "none":
+            write_linear(self, layer, "ffn")
         if mlp.kind != "none":
             if layout in ("pre", "sandwich"):
                 self.norm("ffn_norm", hidden)
@@ -207,12 +212,12 @@ class _Tensors(Writer):
                 write_mixer(self)
             case "mla":
                 self.mla(attention)
-                if self.family.indexer and indexes(self.fields, layer):
+                if self.family.indexer == "tokens" and indexes(self.fields, layer):
                     self.indexer(attention)
             case _:
-                self.attention(attention)
+                self.attention(attention, layer)
 
-    def attention(self, a: Attention) -> None:
+    def attention(self, a: Attention, layer: int) -> None:
         family, hidden, switch = self.family, self.shape.hidden, self.fields.switch
         bias = switch(family.qkv_bias)
         q, k, v = a.heads * a.head_dim, a.kv_heads * a.head_dim, a.kv_heads * a.v_head_dim
@@ -248,6 +253,10 @@ class _Tensors(Writer):
             self.add("attn_sinks", (a.heads,), "attention", "heads", suffix="")
         if family.window == "step" and switch("use_head_wise_attn_gate"):
             self.add("attn_gate", (a.heads, hidden), "attention", "heads")
+        if switch(family.gate_beside):
+            self.add("attn_gate", (a.heads * a.v_head_dim, hidden), "attention", "heads")
+        if family.indexer == "blocks" and a.index_elements:
+            self.block_indexer(layer)
         if family.sub_norms:
             self.norm("attn_sub_norm", hidden)
         self.add("attn_output", (hidden, a.heads * a.v_head_dim), "attention", "heads", bias=switch(family.out_bias))
@@ -264,6 +273,8 @@ class _Tensors(Writer):
         self.add("attn_kv_a_mqa", (a.kv_lora_rank + a.rope_head_dim, hidden), "attention", "replicated", bias=bias)
         self.norm("attn_kv_a_norm", a.kv_lora_rank)
         self.add("attn_kv_b", (a.heads * (nope + a.v_head_dim), a.kv_lora_rank), "attention", "heads")
+        if self.fields.switch(self.family.gate_beside):
+            self.add("attn_gate", (a.heads * a.v_head_dim, hidden), "attention", "heads")
         self.add("attn_output", (hidden, a.heads * a.v_head_dim), "attention", "heads", bias=self.fields.switch(self.family.out_bias))
 
     def indexer(self, a: Attention) -> None:
@@ -274,6 +285,14 @@ class _Tensors(Writer):
         self.add("indexer_k_norm", (width,), "norm", "replicated")
         self.add("indexer_k_norm", (width,), "norm", "replicated", suffix=".bias")
         self.add("indexer_proj", (heads, hidden), "attention", "replicated")
+
+    def block_indexer(self, layer: int) -> None:
+        """MiniMax-M3's scorer of blocks of tokens."""
+        heads, width = block_index(self.fields, layer)
+        self.add("indexer_q", (heads * width, self.shape.hidden), "attention", "replicated")
+        self.add("indexer_k", (width, self.shape.hidden), "attention", "replicated")
+        self.norm("indexer_q_norm", width)
+        self.norm("indexer_k_norm", width)
 
     def mlp(self, m: Mlp) -> None:
         hidden, bias = self.shape.hidden, self.fields.switch(self.family.mlp_bias)
@@ -309,12 +328,14 @@ class _Tensors(Writer):
         hashed = self.streams and self.place[1] is not None and self.place[1] < self.fields.size("num_hash_layers", 3, least=0)
         if hashed:
             self.add("ffn_hash", (self.shape.vocab, m.top_k), "embedding", "replicated", suffix="")
-        elif family.correction_bias:
+        elif self.fields.switch(family.correction_bias):
             self.add("exp_probs_b", (choices,), "router", "replicated", suffix="")
         self.experts(m, latent or hidden)
         if latent:
             self.add("ffn_latent_down", (latent, hidden), "mlp", "replicated")
             self.add("ffn_latent_up", (hidden, latent), "mlp", "replicated")
+            if self.fields.switch("latent_moe_use_norm"):
+                self.norm("ffn_latent_norm", latent)
         if m.shared_intermediate:
             if family.shared_gate:
                 self.add("ffn_gate_inp_shexp", (1, hidden), "router", "replicated")

@@ -8,19 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from core.ir_families_experts import EXPERTS
 from core.ir_families_recurrent import RECURRENT, mamba2_names
-from core.ir_family import LLAMA_NAMES, Family
+from core.ir_family import LLAMA_NAMES, SPARSE_BLOCK, Family
 
 # A table is read by its rows: the formatter would give every word a line.
 # fmt: off
 _SANDWICH = {"ffn_norm": "pre_feedforward_layernorm"}
-_SPARSE_BLOCK = {
-    "ffn_gate_inp": "block_sparse_moe.gate",
-    "ffn_gate_exps": "block_sparse_moe.experts.w1",
-    "ffn_down_exps": "block_sparse_moe.experts.w2",
-    "ffn_up_exps": "block_sparse_moe.experts.w3",
-    "exp_probs_b": "block_sparse_moe.e_score_correction_bias",
-}
 _FUSED_UP = {"ffn_up": "mlp.gate_up_proj"}
 _GPT2_NAMES = {
     "token_embd": "transformer.wte",
@@ -92,7 +86,7 @@ _qwen3_next = Family(
     defaults={"head_dim": 256, "linear_num_key_heads": 16, "linear_num_value_heads": 32, "linear_key_head_dim": 128,
               "linear_value_head_dim": 128, "linear_conv_kernel_dim": 4},
 )
-_dsa = replace(_deepseek_v3, indexer=True)
+_dsa = replace(_deepseek_v3, indexer="tokens")
 
 
 # Every layer is one part with one norm before it.
@@ -197,6 +191,7 @@ FAMILIES: Mapping[str, Family] = {
         window="step", qk_norm=True, moe="listed", correction_bias=True, mtp="step", defaults={"sliding_window": 512}, names=_STEP_NAMES,
     ),
     **RECURRENT,
+    **EXPERTS,
     "lfm2": _lfm2,
     "lfm2_moe": replace(_lfm2, moe="after_dense", correction_bias=True),
     "granitemoehybrid": Family(
@@ -210,13 +205,14 @@ FAMILIES: Mapping[str, Family] = {
         },
         tied=True, defaults={"n_groups": 1, "ssm_state_size": 128, "conv_kernel": 4}),
     "kimi_linear": replace(
-        _deepseek_v3, mixer="kda", mtp="no", names={
+        _deepseek_v3, mixer="kda", mtp="no", gate_beside="mla_use_output_gate", names={
             **{f"linear_{part}": f"self_attn.{part}_proj" for part in "qkv"},
             **{f"ssm_conv1d_{part}": f"self_attn.{part}_conv1d" for part in "qkv"},
             "ssm_a": "self_attn.A_log", "ssm_f_a": "self_attn.f_a_proj", "ssm_f_b": "self_attn.f_b_proj",
             "ssm_dt": "self_attn.dt_bias", "ssm_beta": "self_attn.b_proj", "ssm_g_a": "self_attn.g_a_proj",
-            "ssm_g_b": "self_attn.g_b_proj", "ssm_norm": "self_attn.o_norm", "ssm_out": "self_attn.o_proj",
+            "ssm_g_b": "self_attn.g_b_proj", "ssm_g": "self_attn.g_proj", "ssm_norm": "self_attn.o_norm", "ssm_out": "self_attn.o_proj",
             "ffn_gate_inp": "block_sparse_moe.gate", "exp_probs_b": "block_sparse_moe.gate.e_score_correction_bias",
+            **{f"ffn_latent_{part}": f"block_sparse_moe.latent_{part}" for part in ("down", "up", "norm")},
         },
     ),
     "granite": _llama,
@@ -229,7 +225,7 @@ FAMILIES: Mapping[str, Family] = {
     "bitnet": Family(qkv_bias="attention_bias", out_bias="attention_bias", sub_norms=True),
     "mistral": replace(_mistral, defaults={"sliding_window": 4096}),
     "ministral3": _mistral,
-    "mixtral": replace(_mistral, moe="all", names=_SPARSE_BLOCK),
+    "mixtral": replace(_mistral, moe="all", names=SPARSE_BLOCK),
     "qwen": Family(
         qkv="fused", qkv_bias=True, prefix="transformer.h.{i}.",
         names={**_GPT2_NAMES, "ffn_gate": "mlp.w2", "ffn_up": "mlp.w1"},
@@ -249,9 +245,15 @@ FAMILIES: Mapping[str, Family] = {
     "gemma3_text": replace(_gemma, layout="sandwich", window="pattern", qk_norm=True, names=_SANDWICH, defaults={
         "head_dim": 256, "sliding_window": 4096, "sliding_window_pattern": 6}),
     "phi": _phi,
+    "phi3small": Family(
+        tied=True, qkv="fused", qkv_bias=True, out_bias=True, mlp_bias=True, fused_gate=True, norm="layer", names={
+            "output_norm": "model.final_layernorm", "attn_qkv": "self_attn.query_key_value", "attn_output": "self_attn.dense",
+            "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
+        },
+    ),
     "phi3": Family(qkv="fused", fused_gate=True, window="plain", names=_FUSED_UP),
     "phimoe": replace(_mistral, qkv_bias="attention_bias", out_bias="attention_bias", head_bias="lm_head_bias",
-                      norm="layer", moe="all", names=_SPARSE_BLOCK),
+                      norm="layer", moe="all", names=SPARSE_BLOCK),
     "deepseek": replace(_deepseek_moe, correction_bias=False, mtp="no"),
     "deepseek_v2": replace(_deepseek_v3, correction_bias=False, mtp="no"),
     "deepseek_v3": _deepseek_v3,
@@ -272,25 +274,6 @@ FAMILIES: Mapping[str, Family] = {
             "token_embd": "transformer.embedding.word_embeddings", "output": "transformer.output_layer",
             "output_norm": "transformer.encoder.final_layernorm", "attn_qkv": "self_attention.query_key_value",
             "attn_output": "self_attention.dense", "ffn_up": "mlp.dense_h_to_4h", "ffn_down": "mlp.dense_4h_to_h",
-        },
-    ),
-    "gpt_oss": Family(
-        qkv_bias="attention_bias=True", out_bias="attention_bias=True", sinks=True, window="even", moe="all",
-        router_bias=True, expert_bias=True, names={"ffn_gate_inp": "mlp.router"},
-        defaults={"head_dim": 64, "sliding_window": 128},
-    ),
-    "minimax_m2": Family(qk_norm="use_qk_norm=True", qk_norm_over="all", moe="all", correction_bias=True, names=_SPARSE_BLOCK),
-    "llama4_text": Family(
-        qkv_bias="attention_bias", out_bias="attention_bias", window="chunked", moe="interleaved",
-        defaults={"attention_chunk_size": 8192, "interleave_moe_layer_step": 1, "head_dim": 128},
-        names={
-            "ffn_gate": "feed_forward.gate_proj", "ffn_up": "feed_forward.up_proj",
-            "ffn_down": "feed_forward.down_proj",
-            "ffn_gate_inp": "feed_forward.router", "ffn_gate_exps": "feed_forward.experts.gate_proj",
-            "ffn_up_exps": "feed_forward.experts.up_proj", "ffn_down_exps": "feed_forward.experts.down_proj",
-            "ffn_gate_shexp": "feed_forward.shared_expert.gate_proj",
-            "ffn_up_shexp": "feed_forward.shared_expert.up_proj",
-            "ffn_down_shexp": "feed_forward.shared_expert.down_proj",
         },
     ),
     "ernie4_5": Family(tied=True, qkv_bias="use_bias", out_bias="use_bias", mlp_bias="use_bias"),
@@ -367,7 +350,7 @@ FAMILIES: Mapping[str, Family] = {
             "attn_output": "self_attn.out_proj", "ffn_norm": "final_layer_norm", "ffn_up": "fc1", "ffn_down": "fc2",
         },
     ),
-    "deci": _llama,
+    "deci": replace(_llama, names={"attn_linear": "self_attn.linear_attn", "ffn_linear": "mlp.linear_mlp"}),
 }
 # fmt: on
 
@@ -375,7 +358,15 @@ FAMILIES: Mapping[str, Family] = {
 TEXT_TYPES: Mapping[str, str] = {
     "phi-msft": "phi",
     "llama4": "llama4_text",
+    "deepseek_ref": "deepseek_v4",
+    "interns1": "qwen3_moe",
+    "kimi_k3": "kimi_linear",
     "llava": "llama",
+    "minimax_m3_vl": "minimax_m3",
+    "nemotron-nas": "deci",
+    "bailing_moe_v2": "bailing_moe",
+    "phi3_v": "phi3",
+    "phi4mm": "phi3",
     "gemma3": "gemma3_text",
     "mistral3": "mistral",
     "qwen2_vl": "qwen2",

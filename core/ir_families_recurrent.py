@@ -1,4 +1,4 @@
-"""The families whose layers are recurrent, all or some of them: Mamba and its hybrids, lightning attention, RWKV."""
+"""The families whose layers are recurrent, all or some of them: Mamba and its hybrids, lightning attention, Griffin, RWKV."""
 
 from __future__ import annotations
 
@@ -68,6 +68,20 @@ RECURRENT: Mapping[str, Family] = {
             "attn_qkv": "self_attn.qkv_proj", "attn_gate": "self_attn.output_gate", "ssm_norm": "self_attn.norm",
             "ssm_out": "self_attn.out_proj", "ffn_gate_inp": "block_sparse_moe.gate", "ffn_gate_exps": "block_sparse_moe.experts.w1",
             "ffn_down_exps": "block_sparse_moe.experts.w2", "ffn_up_exps": "block_sparse_moe.experts.w3",
+        },
+    ),
+    # Griffin: two recurrent layers, then one that sees a window.
+    "recurrent_gemma": Family(
+        tied=True, qkv_bias="attention_bias", out_bias=True, mlp_bias=True, mixer="rg_lru",
+        defaults={"sliding_window": 2048, "conv1d_width": 4, "block_types": ["recurrent", "recurrent", "attention"]},
+        names={
+            "output_norm": "model.final_norm", "attn_norm": "temporal_pre_norm", "ffn_norm": "channel_pre_norm",
+            **{f"attn_{role}": f"temporal_block.{name}_proj" for role, name in zip(("q", "k", "v", "output"), "qkvo", strict=True)},
+            "lru_x": "temporal_block.linear_x", "lru_y": "temporal_block.linear_y", "ssm_out": "temporal_block.linear_out",
+            "ssm_conv1d": "temporal_block.conv_1d", "lru_param": "temporal_block.rg_lru.recurrent_param",
+            **{f"lru_{gate}_gate": f"temporal_block.rg_lru.{gate}_gate_weight" for gate in ("input", "recurrent")},
+            **{f"lru_{gate}_gate_bias": f"temporal_block.rg_lru.{gate}_gate_bias" for gate in ("input", "recurrent")},
+            **{f"ffn_{part}": f"mlp_block.{part}_proj" for part in ("gate", "up", "down")},
         },
     ),
     "rwkv": replace(_rwkv, names={**_RWKV_NAMES, "time_mix_first": "attention.time_first"}),

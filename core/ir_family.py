@@ -33,16 +33,18 @@ class Family:
     positions: bool = False  # learned position embeddings
     window: Literal["none", "plain", "qwen", "even", "pattern", "chunked", "mimo_v2", "step", "gemma4"] = "none"
     # What takes attention's place in some layers, or works beside it in each.
-    mixer: Literal["no", "gated_delta", "mamba", "mamba2", "kda", "short_conv", "lightning", "rwkv"] = "no"
+    mixer: Literal["no", "gated_delta", "mamba", "mamba2", "kda", "short_conv", "lightning", "rwkv", "rg_lru"] = "no"
     mixer_beside: bool = False
     mixer_norm: Switch = True  # of Mamba-2's output
     attends: bool = True  # false: no layer has attention
     attn_gate: Switch = False  # query heads bring the gate of their output
-    indexer: bool = False  # DeepSeek's sparse attention
+    gate_beside: Switch = False  # the gate of their output is a matrix of its own
+    # Sparse attention, and what its scorer chooses: DeepSeek's single tokens, MiniMax's blocks of them.
+    indexer: Literal["no", "tokens", "blocks"] = "no"
     # named: in all layers where the config counts experts, else in none
     moe: Literal["no", "all", "named", "after_dense", "step", "interleaved", "span", "period", "shortcut", "listed"] = "no"
     router_bias: Switch = False
-    correction_bias: bool = False  # a vector that only steers the choice of experts
+    correction_bias: Switch = False  # a vector that only steers the choice of experts
     expert_bias: bool = False
     shared_gate: bool = False
     mtp: Literal["no", "deepseek", "glm", "v4", "mimo", "qwen", "nemotron", "step"] = "no"
@@ -66,6 +68,7 @@ LLAMA_NAMES: Mapping[str, str] = {
     "attn_sinks": "self_attn.sinks",
     "attn_sub_norm": "self_attn.attn_sub_norm",
     "attn_output": "self_attn.o_proj",
+    "attn_gate": "self_attn.g_proj",
     "attn_q_a": "self_attn.q_a_proj",
     "attn_q_a_norm": "self_attn.q_a_layernorm",
     "attn_q_b": "self_attn.q_b_proj",
@@ -92,4 +95,12 @@ LLAMA_NAMES: Mapping[str, str] = {
     "indexer_attn_k": "self_attn.indexer.wk",
     "indexer_k_norm": "self_attn.indexer.k_norm",
     "indexer_proj": "self_attn.indexer.weights_proj",
+}
+# Experts as Mixtral's code stores them.
+SPARSE_BLOCK: Mapping[str, str] = {
+    "ffn_gate_inp": "block_sparse_moe.gate",
+    "ffn_gate_exps": "block_sparse_moe.experts.w1",
+    "ffn_down_exps": "block_sparse_moe.experts.w2",
+    "ffn_up_exps": "block_sparse_moe.experts.w3",
+    "exp_probs_b": "block_sparse_moe.e_score_correction_bias",
 }

@@ -18,7 +18,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "num_attention_heads": ("n_head", "n_heads"),
     "num_key_value_heads": ("num_kv_heads", "n_head_kv", "multi_query_group_num", "num_attention_groups"),
     "head_dim": ("kv_channels", "attention_head_dim"),
-    "intermediate_size": ("n_inner", "ffn_hidden_size", "ffn_dim"),
+    "intermediate_size": ("n_inner", "ffn_hidden_size", "ffn_dim", "ff_intermediate_size"),
     "vocab_size": ("padded_vocab_size",),
     "max_position_embeddings": ("n_positions", "seq_length", "max_seq_len", "model_max_length", "max_position_embedding"),
     "num_experts": ("num_local_experts", "n_routed_experts", "moe_num_experts"),
@@ -36,7 +36,17 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "use_bias": ("mamba_proj_bias",),
     "n_shared_experts": ("moe_num_shared_experts", "num_shared_expert", "num_shared_experts"),
     "first_k_dense_replace": ("moe_layer_start_index", "num_dense_layers"),
+    "sliding_window_pattern": ("global_attn_every_n_layers",),
+    "sliding_window": ("attention_window_size",),
+    "moe_latent_size": ("routed_expert_hidden_size",),
     "torch_dtype": ("dtype",),
+}
+
+# A text part inside another config leaves out what its class takes by default (transformers: LlamaConfig, MistralConfig).
+_ALIKE = {"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32, "vocab_size": 32000}
+_NESTED: Mapping[str, Mapping[str, Any]] = {
+    "llama": {**_ALIKE, "intermediate_size": 11008},
+    "mistral": {**_ALIKE, "intermediate_size": 14336, "num_key_value_heads": 8},
 }
 
 # Any name of a field -> the one that errors use.
@@ -73,6 +83,7 @@ class Fields:
         self.assumed: dict[str, str] = {}
         self.model_type = self._model_type()
         self.family: Family = FAMILIES[self.model_type]
+        self.defaults = {**self.family.defaults, **(_NESTED.get(self.model_type, {}) if raw is nested else {})}
         for name, value in self.changes.items():
             before = next((raw[key] for key in (name, *ALIASES.get(name, ())) if raw.get(key) is not None), None)
             self.assumed[name] = f"{value}, set by you" + ("" if before is None else f"; the config says {before}")
@@ -94,8 +105,8 @@ class Fields:
                     found[name] = (value, source if key == name else f"{source}, as {key}")
                     break
         for name, note in self.assumed.items():
-            if name in found or name in self.family.defaults:
-                value = found[name][0] if name in found else self.family.defaults[name]
+            if name in found or name in self.defaults:
+                value = found[name][0] if name in found else self.defaults[name]
                 found[name] = (value, note if name in self.changes else f"assumed: {note}")
         return found
 
@@ -135,8 +146,8 @@ class Fields:
             found = self.raw.get(key)
             if found is not None:
                 return found
-        if name in self.family.defaults and name not in self.raw:
-            fallback = self.family.defaults[name]
+        if name in self.defaults and name not in self.raw:
+            fallback = self.defaults[name]
             self._assume(name, fallback)
             return fallback
         return default
@@ -254,6 +265,8 @@ def published_quant(raw: Mapping[str, Any]) -> str | None:
     method, algorithm = (str(raw.get(key) or "").lower() for key in ("quant_method", "quant_algo"))
     skipped = " ".join(map(str, raw.get("ignore") or raw.get("modules_to_not_convert") or []))
     only_experts = "self_attn" in skipped
+    if algorithm == "mixed_precision":
+        return _mixed(raw)
     if algorithm == "nvfp4":
         return "NVFP4-EXPERTS" if only_experts else "NVFP4"
     if method == "mxfp4":
@@ -281,8 +294,23 @@ def published_quant(raw: Mapping[str, Any]) -> str | None:
     return None
 
 
+def _mixed(raw: Mapping[str, Any]) -> str | None:
+    """Id of a config in which each layer names its own algorithm, as ModelOpt writes mixtures of 4 and 8 bits."""
+    listed = raw.get("quantized_layers")
+    if not isinstance(listed, Mapping):
+        return None
+    four = {name: str(how.get("quant_algo")) for name, how in listed.items() if isinstance(how, Mapping) and "NVFP4" in str(how)}
+    if not four:
+        return None
+    if any(how.startswith("W4A16") for how in four.values()):
+        return "NVFP4-W4A16-FP8"
+    return "NVFP4-EXPERTS-FP8" if all("experts" in name for name in four) else None
+
+
 def _compressed(raw: Mapping[str, Any], only_experts: bool) -> str | None:
     """Id of a compressed-tensors config, by its first group of weights."""
+    if raw.get("format") == "mxfp4-pack-quantized":
+        return "MXFP4" if only_experts else "MXFP4-ALL"
     groups = raw.get("config_groups")
     for group in groups.values() if isinstance(groups, Mapping) else ():
         weights, inputs = group.get("weights") or {}, group.get("input_activations") or {}

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from core.ir import Attention
+from core.ir_deci import deci_parts
 from core.ir_fields import Fields
 from core.ir_zamba import places, stacked
 
-Mixing = Literal["full", "mla", "linear", "none"]
+Mixing = Literal["full", "sliding", "mla", "linear", "none"]
 # What a layer holds beside its mixer: the family's own rule decides (""), or the layer says so.
 Feeding = Literal["", "dense", "moe", "none"]
 
@@ -72,6 +73,12 @@ def mixer(fields: Fields, hidden: int, heads: int) -> Mixer:
             return Mixer(heads, heads, width, width, 0, 1)
         case "rwkv":
             return _rwkv(fields, hidden)
+        case "rg_lru":
+            # One number a channel is the whole state.
+            width = fields.size("lru_width", hidden)
+            if width % heads:
+                raise fields.wrong("lru_width", width, f"a multiple of the {heads} heads")
+            return Mixer(width, heads, 1, 1, width, fields.size("conv1d_width"))
         case "mamba2":
             many, wide = _mamba2_heads(fields, hidden)
             groups, state = fields.size("n_groups"), fields.size("ssm_state_size")
@@ -129,6 +136,11 @@ def _section(fields: Fields) -> dict[str, Any]:
     return dict(raw)
 
 
+def full_gate(fields: Fields) -> bool:
+    """Whether the gate of Kimi's linear layers is one whole matrix, not two through a bottleneck."""
+    return _section(fields).get("use_full_rank_gate") is True
+
+
 def listed_layers(fields: Fields) -> int | None:
     """The number of layers where the list of layers states it: newer nemotron_h configs have no other field."""
     if fields.model_type != "nemotron_h":
@@ -153,6 +165,13 @@ def _listed(fields: Fields) -> list[str]:
     return list(pattern)
 
 
+def _unlike(fields: Fields, layers: int) -> list[tuple[Mixing, Feeding]] | None:
+    parts = deci_parts(fields, layers)
+    if parts is None:
+        return None
+    return [("none" if part.heads_in_group is None else "full", "dense" if part.width else "none") for part in parts]
+
+
 def layer_parts(fields: Fields, layers: int) -> list[tuple[Mixing, Feeding]] | None:
     """Each layer's mixer and, where the layer says so, its feed-forward part. None: no recurrent layer in this model."""
     if fields.family.mixer_beside:
@@ -161,9 +180,17 @@ def layer_parts(fields: Fields, layers: int) -> list[tuple[Mixing, Feeding]] | N
         return [("linear", "dense" if fields.family.mixer == "rwkv" else "none")] * layers
     if fields.model_type == "zamba2":
         return [("full", "dense") if shared else ("linear", "none") for _, shared in stacked(fields, layers - len(places(fields)))]
+    if fields.model_type == "deci":
+        return _unlike(fields, layers)
     match fields.family.mixer:
         case "no":
             return None
+        case "rg_lru":
+            kinds = fields.get("block_types")
+            known: Mapping[str, Mixing] = {"recurrent": "linear", "attention": "sliding"}
+            if not isinstance(kinds, list) or not kinds or any(kind not in known for kind in kinds):
+                raise fields.wrong("block_types", kinds, "a list of 'recurrent' and 'attention', which the layers repeat")
+            return [(known[kinds[layer % len(kinds)]], "") for layer in range(layers)]
         case "mamba" if fields.get("layer_types") is None:
             every, first = fields.size("attn_layer_period"), fields.size("attn_layer_offset", least=0)
             return [("full" if layer % every == first else "linear", "") for layer in range(layers)]

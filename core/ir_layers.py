@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from core.errors import ScenarioError
 from core.ir import Attention, AttentionKind, Mlp
 from core.ir_compressed import compressed_attention
+from core.ir_deci import deci_parts
 from core.ir_fields import Fields
 from core.ir_hybrid import layer_parts, listed_layers, mixer
 from core.ir_zamba import places
@@ -74,8 +75,15 @@ class Shape:
     def _kv_heads(fields: Fields, heads: int, layers: int) -> tuple[int, ...]:
         family = fields.model_type
         listed = fields.flags("num_key_value_heads_per_layer", layers)
+        parts = deci_parts(fields, layers) if family == "deci" else None
         if listed is not None:
             counts = tuple(listed)
+        elif parts is not None:
+            # A layer without attention has no heads: one stands for it.
+            groups = {part.heads_in_group or heads for part in parts}
+            if odd := [group for group in groups if heads % group]:
+                raise fields.wrong("n_heads_in_group", odd[0], f"a divisor of the {heads} attention heads")
+            counts = tuple(heads // (part.heads_in_group or heads) for part in parts)
         elif family == "gpt_bigcode" or (family == "falcon" and not fields.get("new_decoder_architecture", False)):
             counts = (1 if fields.get("multi_query", True) else heads,) * layers
         elif family == "chatglm" and not fields.get("multi_query_attention", False):
@@ -110,7 +118,7 @@ def _windows(fields: Fields, shape: Shape) -> list[tuple[AttentionKind, int | No
     full: tuple[AttentionKind, int | None] = ("full", None)
     parts = layer_parts(fields, layers)
     if parts is not None:
-        return [(mixing, None) for mixing, _ in parts]
+        return [(mixing, fields.size("sliding_window") if mixing == "sliding" else None) for mixing, _ in parts]
     if fields.family.qkv == "mla":
         return [("mla", None)] * layers
 
@@ -180,7 +188,7 @@ def attentions(fields: Fields, shape: Shape) -> list[Attention]:
     mixing = fields.family.mixer_beside or ("linear", None) in windows
     recurrent = mixer(fields, shape.hidden, shape.heads).attention() if mixing else None
     beside = recurrent.state_elements if recurrent and fields.family.mixer_beside else 0
-    if fields.family.indexer:
+    if fields.family.indexer != "no":
         fields.assumed["index_topk"] = "full attention: the tokens that the indexer leaves out are counted, an upper bound at long contexts"
     for layer, ((kind, window), kv_heads) in enumerate(zip(windows, shape.kv_heads, strict=True)):
         if kind == "linear":
@@ -199,7 +207,7 @@ def attentions(fields: Fields, shape: Shape) -> list[Attention]:
                     kv_lora_rank=fields.size("kv_lora_rank"),
                     q_lora_rank=fields.size("q_lora_rank", 0, least=0),
                     rope_head_dim=fields.size("qk_rope_head_dim"),
-                    index_elements=fields.size("index_head_dim") if fields.family.indexer and indexes(fields, layer) else 0,
+                    index_elements=fields.size("index_head_dim") if fields.family.indexer == "tokens" and indexes(fields, layer) else 0,
                 )
             )
         elif kind == "sliding" and fields.family.window == "step":
@@ -218,7 +226,10 @@ def attentions(fields: Fields, shape: Shape) -> list[Attention]:
         elif fields.family.window == "gemma4":
             made.append(_gemma4(fields, shape, kind, window, layer))
         else:
-            made.append(Attention(kind, shape.heads, kv_heads, shape.head_dim, shape.v_head_dim, window, state_elements=beside))
+            keys = block_index(fields, layer)[1] if fields.family.indexer == "blocks" else 0
+            made.append(
+                Attention(kind, shape.heads, kv_heads, shape.head_dim, shape.v_head_dim, window, index_elements=keys, state_elements=beside)
+            )
     return made
 
 
@@ -259,6 +270,22 @@ def indexes(fields: Fields, layer: int) -> bool:
     return not isinstance(listed, list) or layer >= len(listed) or listed[layer] != "shared"
 
 
+def block_index(fields: Fields, layer: int) -> tuple[int, int]:
+    """Heads and width of the scorer with which MiniMax-M3's layer chooses blocks of tokens; both 0 where it has none."""
+    said = fields.get("sparse_attention_config")
+    if not isinstance(said, Mapping) or not said.get("use_sparse_attention", True):
+        return 0, 0
+    where = said.get("sparse_attention_freq")
+    if isinstance(where, list) and layer < len(where) and not where[layer]:
+        return 0, 0
+    sizes = [said.get(name) for name in ("sparse_num_index_heads", "sparse_index_dim")]
+    whole = [size for size in sizes if isinstance(size, int) and not isinstance(size, bool) and 1 <= size < 2**16]
+    if len(whole) < 2:
+        raise fields.wrong("sparse_attention_config", said, "a table with sparse_num_index_heads and sparse_index_dim")
+    heads, width = whole
+    return heads, width
+
+
 def prediction_layer(fields: Fields, attention_of: list[Attention], mlp_of: list[Mlp]) -> tuple[Attention, Mlp]:
     """What a multi-token-prediction module repeats: the last attention and the last feed-forward part there are; Step's
     modules have a window and no experts."""
@@ -271,6 +298,8 @@ def prediction_layer(fields: Fields, attention_of: list[Attention], mlp_of: list
 
 def mlps(fields: Fields, shape: Shape) -> list[Mlp]:
     family, layers = fields.family, shape.layers
+    if unlike := deci_parts(fields, layers) if fields.model_type == "deci" else None:
+        return [Mlp("dense" if part.width else "none", family.gated, part.width) for part in unlike]
     # MiniCPM's MoE models share its type; they alone name experts.
     moe = "all" if fields.model_type == "minicpm" and fields.get("num_experts") else family.moe
     if moe == "named":
@@ -294,6 +323,10 @@ def mlps(fields: Fields, shape: Shape) -> list[Mlp]:
 def _dense_width(fields: Fields, hidden: int) -> int:
     if fields.model_type == "llama4_text":
         return fields.size("intermediate_size_mlp")
+    if fields.model_type == "minimax_m3":
+        return fields.size("dense_intermediate_size")
+    if fields.model_type == "recurrent_gemma":
+        return fields.size("intermediate_size") // 2  # of gate and up together
     if fields.model_type == "lfm2" and fields.switch("block_auto_adjust_ff_dim=True"):
         # Two thirds of what the config says, rounded up.
         many = fields.size("block_multiple_of", 256)
@@ -371,6 +404,7 @@ def _moe(fields: Fields) -> Mlp:
         "hunyuan_v1_moe",
         "jamba",
         "minimax",
+        "minimax_m3",
     )
     width = fields.size("intermediate_size" if by_intermediate else "moe_intermediate_size")
     if fields.family.shared_gate:
@@ -381,7 +415,7 @@ def _moe(fields: Fields) -> Mlp:
         shared = fields.size("share_expert_dim", 0, least=0)
     elif fields.model_type in ("gemma4_text", "longcat_flash"):
         shared = fields.size("intermediate_size")
-    elif fields.model_type == "granitemoehybrid":
+    elif fields.model_type in ("granitemoehybrid", "minimax_m3"):
         shared = fields.size("shared_intermediate_size", 0, least=0)
     elif fields.model_type == "nemotron_h":
         shared = fields.size("n_shared_experts", 1, least=0) * fields.size("moe_shared_expert_intermediate_size")

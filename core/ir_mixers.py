@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.ir import Group
 from core.ir_compressed import SPARSE, ratio
-from core.ir_hybrid import Mixer, mixer
+from core.ir_hybrid import Mixer, full_gate, mixer
 from core.ir_rwkv import write_time_mix
 from core.ir_write import Writer
 
@@ -20,6 +20,7 @@ def write_mixer(to: Writer) -> None:
         "short_conv": _short_conv,
         "lightning": _lightning,
         "rwkv": write_time_mix,
+        "rg_lru": _rg_lru,
     }[to.family.mixer](to, shape)
 
 
@@ -91,10 +92,26 @@ def _kimi_delta(to: Writer, m: Mixer) -> None:
     to.add("ssm_f_b", (m.inner, m.value), "attention", "heads")
     to.add("ssm_dt", (m.inner,), "attention", "heads", suffix="")
     to.add("ssm_beta", (m.heads, hidden), "attention", "heads")
-    to.add("ssm_g_a", (m.value, hidden), "attention", "replicated")
-    to.add("ssm_g_b", (m.inner, m.value), "attention", "heads")
+    if full_gate(to.fields):
+        to.add("ssm_g", (m.inner, hidden), "attention", "heads")
+    else:
+        to.add("ssm_g_a", (m.value, hidden), "attention", "replicated")
+        to.add("ssm_g_b", (m.inner, m.value), "attention", "heads")
     to.add("ssm_norm", (m.value,), "norm", "replicated")
     to.add("ssm_out", (hidden, m.inner), "attention", "heads")
+
+
+def _rg_lru(to: Writer, m: Mixer) -> None:
+    """Griffin's recurrent layer: two branches, one through a convolution and a gated recurrence of its channels."""
+    hidden, wide = to.shape.hidden, m.inner // m.groups
+    for role in ("lru_y", "lru_x"):
+        to.add(role, (m.inner, hidden), "attention", "heads", bias=True)
+    to.add("ssm_conv1d", (m.inner, 1, m.kernel), "attention", "heads", bias=True)
+    to.add("lru_param", (m.inner,), "attention", "heads", suffix="")
+    for gate in ("input", "recurrent"):
+        to.add(f"lru_{gate}_gate", (m.groups, wide, wide), "attention", "heads", suffix="")
+        to.add(f"lru_{gate}_gate_bias", (m.groups, wide), "attention", "heads", suffix="")
+    to.add("ssm_out", (hidden, m.inner), "attention", "heads", bias=True)
 
 
 def _short_conv(to: Writer, m: Mixer) -> None:

@@ -233,7 +233,8 @@ class _Writer:
 
         for norm in range(kind.norms):
             self.normed(f"{at}.norm{norm + 1}", width, "layers", n)
-        linear("attn_qkv", 3 * attention, width, kind.attention_bias, "heads")
+        said = self.vision.get("attention_bias", self.vision.get("qkv_bias")) if self.name == "internvl" else None
+        linear("attn_qkv", 3 * attention, width, said if isinstance(said, bool) else kind.attention_bias, "heads")
         linear("attn_out", width, attention, kind.out_bias, "heads")
         if kind.qk_norm:
             for name in ("attn_q_norm", "attn_k_norm"):
@@ -385,9 +386,7 @@ KINDS: Mapping[str, Kind] = {
     "vit": Kind(_plain, _rounded),
 }  # fmt: skip
 # Kinds of which no total was at hand.
-UNCHECKED: Mapping[str, str] = {
-    "internvl": "the layout of InternVL's code", "minimax_m3": "the layout of MiniMax-M3's code", "kimi_k3": "a layout by Kimi-K3's config",
-}  # fmt: skip
+UNCHECKED: Mapping[str, str] = {"kimi_k3": "a layout by Kimi-K3's config"}
 _TYPES: Mapping[str, tuple[str, ...]] = {
     "qwen2_vl": ("qwen2_vl", "qwen2_vl_vision"),
     "qwen2_5_vl": ("qwen2_5_vl", "qwen2_5_vl_vision", "qwen2_5_vl_text"),
@@ -400,7 +399,7 @@ _TYPES: Mapping[str, tuple[str, ...]] = {
     "llama4": ("llama4_vision_model", "llama4", "llama4_text"),
     "pixtral": ("pixtral", "mistral3"),
     "clip": ("clip_vision_model",),
-    "internvl": ("internvl_vision", "intern_vit_6b", "internvl", "internvl_chat"),
+    "internvl": ("internvl_vision", "intern_vit_6b", "internvl", "internvl_chat", "interns1", "interns1_vision"),
     "glm4v": ("glm4v", "glm4v_vision", "glm4v_moe", "glm4v_moe_vision", "glm46v"),
     "minimax_m3": ("minimax_m3_vl", "minimax_m3_vl_vision"),
 }  # fmt: skip

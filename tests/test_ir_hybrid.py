@@ -103,6 +103,12 @@ def kv_elements(model: ModelIR) -> int:
         ("deepseek-ai/DeepSeek-V4-Flash", 284_334_567_511, 0, 43),
         ("google/gemma-4-26B-A4B-it", 25_233_141_790, 0, 30),  # 25.2331 B as llama.cpp counts it
         ("Deci/DeciLM-7B", 7_043_551_232, 0, 32),
+        ("google/recurrentgemma-2b", 2_682_862_080, 18, 8),
+        ("arcee-ai/Trinity-Mini", 26_123_974_400, 0, 32),
+        ("inclusionAI/Ling-1T", 999_705_328_640, 0, 80),
+        ("MiniMaxAI/MiniMax-M3", 426_174_572_928, 0, 60),
+        ("moonshotai/Kimi-K3", 2_779_481_795_168, 69, 24),
+        ("nvidia/Llama-3_3-Nemotron-Super-49B-v1", 49_867_145_216, 0, 49),  # 31 layers have no attention
     ],
 )
 def test_totals_and_kinds(model_id: str, total: int, linear: int, attending: int) -> None:
@@ -199,7 +205,7 @@ HYBRIDS = sorted(
     name
     for name, family in FAMILIES.items()
     if family.mixer != "no"
-    or family.indexer
+    or family.indexer != "no"
     or family.window in ("gemma4", "step")
     or family.qkv in ("compressed", "narrow")
     or family.moe == "shortcut"

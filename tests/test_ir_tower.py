@@ -11,10 +11,14 @@ from core.ir_build import build_ir
 from core.ir_tower import LeftOut, read_tower
 
 # The total counts what else: scales beside FP8 weights, or towers for sound and the unused key and value weights of a shared cache.
-BESIDE = {"mistralai/Devstral-Small-2-24B-Instruct-2512": 560}
+BESIDE = {
+    "mistralai/Devstral-Small-2-24B-Instruct-2512": 560,
+    "moonshotai/Kimi-K3": 2_677_920,  # the vectors of its attention residuals, which the config does not describe
+}
 SOUND = ("google/gemma-4-E2B-it", "google/gemma-4-E4B-it", "google/gemma-4-12B-it")
 # The catalog has the language model's fields alone.
-NO_TOWER = ("google/gemma-3n-E2B-it", "google/gemma-3n-E4B-it", "stepfun-ai/step3")
+NO_TOWER = ("google/gemma-3n-E2B-it", "google/gemma-3n-E4B-it", "stepfun-ai/step3", "stepfun-ai/Step-3.7-Flash",
+            "stepfun-ai/Step-3.7-Flash-FP8", "microsoft/Phi-3.5-vision-instruct", "microsoft/Phi-4-multimodal-instruct")  # fmt: skip
 
 
 def counted_with_vision() -> list[str]:
