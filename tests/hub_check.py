@@ -79,10 +79,11 @@ class Row:
 
 def chosen() -> list[str]:
     """One catalog model of each family: one whose published total counts the weights alone, if there is one."""
-    found: dict[str, tuple[bool, int, str]] = {}
+    found: dict[str, tuple[bool, bool, int, str]] = {}
     for entry in models().values():
         if entry.published_parameters:
-            key = (entry.published_covers != "weights", entry.published_parameters, entry.id)
+            covers = entry.published_covers
+            key = (covers != "weights", covers in ("packed elements", "an estimate"), entry.published_parameters, entry.id)
             family = ir(entry.id).model_type
             found[family] = min(found.get(family, key), key)
     return sorted(name for *_, name in found.values())
