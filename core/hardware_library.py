@@ -14,6 +14,7 @@ from core.errors import CatalogError
 from core.units import TFLOP, significant
 
 MOST = 4  # devices side by side
+KINDS = {"gpu": "GPU", "cpu": "CPU", "npu": "NPU"}
 _PLAIN = ("vendor", "device_class", "kind", "arch", "family", "compute_capability", "memory_type", "unified", "interconnect", "pcie_link",
           "launch_year")  # fmt: skip
 _PEAKS = ("bf16_tflops", "fp16_tflops", "fp32_tflops")  # the first that is known is the roof
@@ -143,29 +144,6 @@ def hourly(device: Device) -> tuple[float | None, str]:
     return (best.usd_per_h or 0.0) / (best.count or 1), ", ".join(filter(None, (best.provider, best.type, best.date)))
 
 
-def rented(device: Device) -> list[dict[str, Any]]:
-    """The cloud instances with this device, cheapest for one of them first; those without a price last."""
-    id_ = (own_hardware.base_of(device) or device).id
-    found = [row for row in instances.instances() if row.device == id_]
-    found.sort(key=lambda row: (row.usd_per_h is None, (row.usd_per_h or 0.0) / (row.count or 1)))
-    return [
-        {
-            "Instance": row.label,
-            "Provider": row.provider,
-            "Count": row.count,
-            "vCPU": row.vcpus,
-            "RAM, GB": row.ram_gb,
-            "$/h": row.usd_per_h,
-            "Terms": row.terms,
-            "Region": row.region or "",
-            "Date": row.date or "",
-            "Estimate": row.unsupported or "yes",
-            "Source": files.source(row.source).title,
-        }
-        for row in found
-    ]
-
-
 # ---------------------------------------------------------------- one device
 
 
@@ -221,8 +199,10 @@ def _plain(device: Device, field: str) -> Fact:
     amount = getattr(device, field)
     if isinstance(amount, bool):
         shown = "yes" if amount else "no"
+    elif field == "kind":
+        shown = KINDS[amount]
     elif field in ("interconnect", "pcie_link") and amount:
-        shown = _link_name(str(amount))
+        shown = link_name(str(amount))
     else:
         shown = "" if amount is None else str(amount)
     if not shown:
@@ -231,11 +211,11 @@ def _plain(device: Device, field: str) -> Fact:
     return Fact(field, heading(field), said)
 
 
-_PLAIN_TITLES = {"interconnect": "fastest link", "pcie_link": "PCI Express", "family": "kernels behave as of",
-                 "unified": "memory shared with the CPU", "kind": "kind"}  # fmt: skip
+_PLAIN_TITLES = {"pcie_link": "PCI Express"}
 
 
-def _link_name(name: str) -> str:
+def link_name(name: str) -> str:
+    """A link between devices as people call it; what is no link of the catalog as it stands."""
     try:
         return links.link(name).name
     except CatalogError:
@@ -290,18 +270,26 @@ def compared(devices: Sequence[Device]) -> list[Compared]:
 def changed(newer: Device, older: Device) -> list[tuple[str, str, str]]:
     """The fields in which two records differ: (title, as it was, as it is)."""
     return [
-        (title(field), _text(getattr(older, field)), _text(getattr(newer, field)))
+        (title(field), _text(field, getattr(older, field)), _text(field, getattr(newer, field)))
         for field in FIELDS
         if getattr(older, field) != getattr(newer, field)
     ]
 
 
-def _text(amount: Any) -> str:
+def _text(field: str, amount: Any) -> str:
     if amount is None:
         return "unknown"
     if isinstance(amount, bool):
         return "yes" if amount else "no"
-    return _number(amount) if isinstance(amount, float | int) else str(amount)
+    if field == "interconnect":
+        return link_name(str(amount))
+    plain = field in ("launch_year", "pcie_generation", "pcie_lanes")
+    return str(amount) if plain or isinstance(amount, str) else " ".join(filter(None, (_number(amount), unit(field))))
+
+
+def unit(field: str) -> str:
+    """In what a field is written, "" where it counts or names."""
+    return FACTS[field][3] if field in FACTS else "GB/s" if field in ("measured_bandwidth_gb_s", "thread_bandwidth_gb_s") else ""
 
 
 # ---------------------------------------------------------------- roofs

@@ -9,14 +9,14 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from core.catalog import hardware, own_hardware
+from core.catalog import hardware, instances, own_hardware
 from core.catalog.own_hardware import FIELDS
 from core.hardware_exchange import export
 from pages.shared.hardware_edit import _GROUPS
 from pages.shared.hardware_parts import facts_html
 
 PAGES = Path(__file__).resolve().parents[1] / "pages"
-PARTS = ["Facts", "Side by side", "Roofline", "Edit or add", "Import and export"]
+PARTS = ["Facts", "Side by side", "Roofline", "Cloud instances", "Edit or add", "Import and export"]
 OWN = "My card?base=GeForce RTX 4090&memory_bandwidth_gb_s=950"
 
 
@@ -78,6 +78,22 @@ def test_every_fact_has_its_source_and_conflicts_and_guesses_show() -> None:
     assert "a guess" in shown and "nobody published it" in shown
 
 
+def test_what_a_source_says_twice_is_not_anothers_word() -> None:
+    assert "the same source says elsewhere <b>300 W</b>" in facts_html(hardware.device("L40S"))
+
+
+def test_cloud_instances_are_listed_searched_and_looked_at() -> None:
+    page = opened("Cloud instances")
+    every = page.dataframe[-1].value
+    assert len(every) == len(instances.instances()) and {"$/h", "Price of", "Region"} <= set(every)
+    page.text_input("instance_text").input("inf2").run()
+    assert set(page.dataframe[-1].value["Estimate"]) == {instances.instance("inf2.xlarge").unsupported}
+    page.selectbox("rented_instance").select("inf2.xlarge").run()
+    assert not page.exception and "It cannot be estimated" in told(page)
+    page.text_input("instance_text").input("no such machine").run()
+    assert not page.exception and "No instance is left" in told(page)
+
+
 def test_what_a_record_says_is_never_markup() -> None:
     device = own_hardware.built("RTX 4090", {"arch": "<script>alert(1)</script>"})
     assert "<script>" not in facts_html(device)
@@ -105,7 +121,7 @@ def test_a_device_is_described_and_lives_in_the_session(home: Path) -> None:
     page = edited(opened("Edit or add", ["rtx-4090"]), "rtx-4090", name="My card", memory_bandwidth_gb_s=950.0)
     assert "My card is ready" in told(page)
     assert page.multiselect("devices").value == [OWN, "GeForce RTX 4090"]
-    assert "memory bandwidth: 1,008 → **950**" in told(page)
+    assert "memory bandwidth: 1,008 GB/s → **950 GB/s**" in told(page)
     assert not list(home.rglob("*.json"))
 
 
@@ -117,7 +133,7 @@ def test_with_consent_it_is_stored_with_versions(home: Path) -> None:
     page.checkbox(f"store-{OWN}").check()
     page = edited(page, OWN, memory_bandwidth_gb_s=960.0)
     assert "Stored as version 2" in told(page)
-    assert "950 → **960**" in told(page)
+    assert "950 GB/s → **960 GB/s**" in told(page)
     assert list(page.dataframe[0].value["Device"]).count("My card") == 1
     assert hardware.device("My card").memory_bandwidth_gb_s == 960
     page.button("hardware-forget").click().run()
@@ -161,7 +177,7 @@ def test_the_estimate_lists_ones_own_device() -> None:
 def test_a_file_is_read_shown_and_taken() -> None:
     page = opened("Import and export")
     page.file_uploader[0].upload("x.json", export([hardware.device(OWN)]).encode(), "application/json").run()
-    assert "memory bandwidth 1,008 → 950" in told(page)
+    assert "memory bandwidth 1,008 GB/s → 950 GB/s" in told(page)
     page.button("hardware-take").click().run()
     assert page.multiselect("devices").value == [OWN]
     assert json.loads(export([hardware.device(OWN)]))["devices"][0]["set"]["memory_bandwidth_gb_s"] == 950

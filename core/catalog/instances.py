@@ -113,14 +113,14 @@ def usable(name: str) -> Instance:
 
 
 def search_instances(text: str) -> list[Instance]:
-    """Instances of which provider, type, device or terms hold every word of `text`; all for an empty one."""
+    """Instances of which provider, type, device, terms or what hinders an estimate hold every word of `text`; all for an empty one."""
     words = text.casefold().split()
     return [row for row in instances() if all(word in _searched(row) for word in words)]
 
 
 def _searched(row: Instance) -> str:
     name = hardware.device(row.device).name if row.device else None
-    return " ".join(filter(None, (row.provider, row.label, row.price_is, row.device, name))).casefold()
+    return " ".join(filter(None, (row.provider, row.label, row.price_is, row.device, name, row.unsupported))).casefold()
 
 
 def _preference(row: Instance) -> tuple[bool, bool, bool, int]:

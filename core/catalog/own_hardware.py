@@ -142,7 +142,8 @@ def title(field: str) -> str:
 
 _TITLES = {"device_class": "class", "arch": "architecture", "measured_bandwidth_gb_s": "measured memory bandwidth",
            "thread_bandwidth_gb_s": "measured bandwidth of one thread",
-           "memory_decimal": "memory counts 10⁹ bytes", "unified": "memory shared with the CPU", "launch_year": "year",
+           "memory_decimal": "memory in GB of 10⁹ bytes", "unified": "memory shared with the CPU", "launch_year": "year",
+           "family": "kernel family", "interconnect": "fastest link",
            "pcie_generation": "PCIe generation", "pcie_lanes": "PCIe lanes"}  # fmt: skip
 
 

@@ -192,7 +192,7 @@ def _machine(given: dict[str, Any]) -> None:
         NONE,
         "instance",
         on_change=_instance_changed,
-        help="A machine rented by the hour: sets device, count, RAM and price. `roofcast instances` lists prices, dates and regions.",
+        help="A machine rented by the hour: sets device, count, RAM and price. The page Hardware lists them with dates and regions.",
     )
     left, right = st.columns([2.6, 1])
     with left:

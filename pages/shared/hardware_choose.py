@@ -91,7 +91,10 @@ def _table(shown: Sequence[Device]) -> None:
         st.info("No device is left by these filters. Search by a part of the name, or describe your own under “Edit or add”.")
         return
     number = st.column_config.NumberColumn
-    plain = {name: number(name, format="%.4g", help=_HELP[name]) for name in ("GB", "FP32", "FP16", "BF16", "FP8", "INT8", "FP4", "W")}
+    plain = {
+        name: number(name, format="localized", help=_HELP[name])
+        for name in ("GB", "GB/s", "FP32", "FP16", "BF16", "FP8", "INT8", "FP4", "W", "Launch $")
+    }
     st.dataframe(
         pd.DataFrame([row(device) for device in shown]),
         hide_index=True,
@@ -103,8 +106,6 @@ def _table(shown: Sequence[Device]) -> None:
         column_config={
             **plain,
             "Device": st.column_config.TextColumn("Device", width=190, pinned=True),
-            "GB/s": number("GB/s", format="localized", help=_HELP["GB/s"]),
-            "Launch $": number("Launch $", format="localized", help=_HELP["Launch $"]),
             "Year": number("Year", format="%d"),
             "$/h": number("$/h", format="%.2f", help=_HELP["$/h"]),
             "Whose price, when": st.column_config.TextColumn(

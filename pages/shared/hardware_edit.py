@@ -8,9 +8,9 @@ from typing import Any, get_args
 import streamlit as st
 
 from core.catalog import links, own_hardware
-from core.catalog.hardware import FACTS, Device
+from core.catalog.hardware import Device
 from core.errors import CatalogError
-from core.hardware_library import changed, estimate_knobs, find_all
+from core.hardware_library import KINDS, changed, estimate_knobs, find_all, link_name, unit
 from pages.shared import hardware_choose, own_devices
 from pages.shared.words import escape
 
@@ -29,7 +29,7 @@ _HELP = {
     "measured_bandwidth_gb_s": "What a benchmark reads on your own device (clpeak, nvbandwidth, STREAM). It goes before the datasheet's.",
     "family": "The architecture whose kernels it runs like, such as Ada, Hopper, RDNA3: fitted efficiencies go by it.",
     "memory_usable_gib": "What the driver offers before any program runs, GiB. Empty: the marketed size less a usual reserve.",
-    "memory_gb": "As marketed; GB are read as GiB unless the next switch is on.",
+    "memory_gb": "As marketed; GB are read as GiB unless the switch below is on.",
     "fp16_tflops": "With FP32 sums.",
     "cpu_cores": "Where they are all alike: --threads counts against them.",
     "thread_bandwidth_gb_s": "What a benchmark with one thread reads. Empty: a guess.",
@@ -78,10 +78,12 @@ def _field(field: str, device: Device | None, ident: str) -> None:
     kind = Device.model_fields[field].annotation
     if field == "interconnect":
         options = list(links.links())
-        st.selectbox(label, options, index=options.index(now) if now in options else None, key=key, help=told, placeholder="unknown")
+        at = options.index(now) if now in options else None
+        st.selectbox(label, options, index=at, format_func=link_name, key=key, help=told, placeholder="unknown")
     elif field in ("device_class", "kind"):
         options = list(get_args(kind))
-        st.selectbox(label, options, index=options.index(now) if now in options else None, key=key, placeholder="choose")
+        at = options.index(now) if now in options else None
+        st.selectbox(label, options, index=at, format_func=lambda name: KINDS.get(name, name), key=key, placeholder="choose")
     elif kind is bool:
         st.toggle(label, bool(now), key=key, help=told)
     elif kind is str or str in get_args(kind):
@@ -100,8 +102,7 @@ def _name(device: Device | None) -> str:
 
 def _label(field: str) -> str:
     title = own_hardware.title(field)
-    unit = FACTS[field][3] if field in FACTS else "GB/s" if field in ("measured_bandwidth_gb_s", "thread_bandwidth_gb_s") else ""
-    return title[0].upper() + title[1:] + (f", {unit}" if unit else "")
+    return title[0].upper() + title[1:] + (f", {written}" if (written := unit(field)) else "")
 
 
 def _take(device: Device | None, ident: str, store: bool) -> None:

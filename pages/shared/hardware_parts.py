@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape as html
 
-import pandas as pd
 import streamlit as st
 
 from core.catalog import own_hardware
 from core.catalog.hardware import Device
-from core.hardware_library import Fact, Said, changed, compared, estimate_knobs, rented, roofs, summary
+from core.hardware_library import Fact, Said, changed, compared, estimate_knobs, roofs, summary
 from core.hardware_library import facts as facts_of
-from pages.shared import charts
+from core.rented import rented
+from pages.shared import charts, hardware_instances
 from pages.shared.words import escape
 
 _CSS = """
@@ -37,7 +37,14 @@ _CSS = """
   .hw.facts td { border: 0; padding: 0.1rem 0; }
   .hw.facts td:last-child { grid-column: 1 / -1; font-size: 0.86rem; }
 }
-.hw.cmp th, .hw.cmp td { padding: 0.36rem 0.6rem; min-width: 7rem; }
+.hw.cmp th, .hw.cmp td { padding: 0.36rem 0.6rem; }
+@media (max-width: 640px) {
+  .hw.cmp { overflow: visible; }
+  .hw.cmp tr { display: grid; grid-template-columns: repeat(var(--devices), minmax(0, 1fr)); }
+  .hw.cmp th, .hw.cmp td { padding: 0.25rem 0.35rem; overflow-wrap: anywhere; font-size: 0.85rem; }
+  .hw.cmp th:first-child { display: none; }
+  .hw.cmp td.f { grid-column: 1 / -1; border: 0; padding-bottom: 0; }
+}
 </style>
 """
 _NONE = "Choose a device in the table above to see its facts, their sources, and where sources disagree."
@@ -73,17 +80,8 @@ def _device(device: Device) -> None:
     st.html(_CSS + facts_html(device))
     if instances := rented(device):
         with st.expander(f"Cloud instances with it: {len(instances)}"):
-            number = st.column_config.NumberColumn
-            st.dataframe(
-                pd.DataFrame(instances),
-                hide_index=True,
-                placeholder="",
-                key=f"rented-{device.id}",
-                column_config={"$/h": number(format="%.2f"), "RAM, GB": number(format="localized")},
-            )
-            st.caption(
-                "Prices of whole machines. Your own (reserved, spot, another region) join them from a file: see `roofcast instances`."
-            )
+            hardware_instances.table(instances, key=f"rented-{device.id}")
+            st.caption("Prices of whole machines, in US dollars. All of them, with filters, stand under “Cloud instances”.")
 
 
 def facts_html(device: Device) -> str:
@@ -103,8 +101,14 @@ def _row(fact: Fact) -> str:
     else:
         shown = html(fact.used.shown) if fact.used else "unknown"
         said = _cited(fact.used) if fact.used else ""
-    others = "".join(f'<span class="c">⚠ another source says <b>{html(other.shown)}</b>: {_cited(other)}</span>' for other in fact.others)
+    others = "".join(
+        f'<span class="c">⚠ {_who(fact.used, other)} <b>{html(other.shown)}</b>: {_cited(other)}</span>' for other in fact.others
+    )
     return f'<tr><td class="f">{html(fact.title)}</td><td class="v">{shown}</td><td>{said}{others}</td></tr>'
+
+
+def _who(used: Said | None, other: Said) -> str:
+    return "the same source says elsewhere" if used is not None and used.source == other.source else "another source says"
 
 
 def _cited(said: Said) -> str:
@@ -132,7 +136,8 @@ def side_by_side(chosen: Sequence[Device]) -> None:
         + "</tr>"
         for line in lines
     )
-    st.html(f'{_CSS}<div class="hw cmp"><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></div>')
+    table = f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    st.html(f'{_CSS}<div class="hw cmp" style="--devices:{len(chosen)}">{table}</div>')
 
 
 def roofline(chosen: Sequence[Device]) -> None:
