@@ -90,7 +90,7 @@ _CONTEXT = re.compile(r"\d+k")  # "128k": the context, a matter of positions onl
 def name_keys(name: str) -> tuple[str, str]:
     """Two keys of a model's name: without its storage format, and without the words of training and date besides."""
     text = re.split(r"[/\\]", name.strip().lower().rstrip("/\\"))[-1]
-    text = re.sub(r"\.(?:gguf|bin|safetensors)$", "", text)
+    text = re.sub(r"\.(?:gguf|bin|safetensors|llamafile)$", "", text)
     text = re.sub(r"\([^)]*\)", " ", _SHARD.sub("", text))
     text = re.sub(r"(?<=\d)_(?=\d)", ".", _FORMAT.sub(" ", text.replace(":", " ")))
     words = _TOKEN.findall(_FORMAT.sub(" ", text))
@@ -222,21 +222,35 @@ def find_quant(label: str, runtime_id: str) -> Match:
     return Match(found.id, "exact" if found.id.lower() == label.strip().lower() else "normalised")
 
 
+# A method together with its bits is one label, so that "AWQ-4bit" is no 4 bits of another kind and "GPTQ-Int8" no GPTQ of 4.
 _NAMED_QUANTS = re.compile(
-    _EDGE + r"((?:ud[-_])?i?q[1-8][-_][a-z0-9_]+|mxfp4|nvfp4|fp8|awq|gptq|bf16|fp16|f16|w4a16|w8a8|(?:mlx[-_ ]?)?[2-8]bit)" + _END
+    _EDGE
+    + r"((?:ud[-_])?i?q[1-8][-_][a-z0-9_]+|mxfp4|nvfp4|fp8|(?:awq|gptq|bnb)[-_ ]?(?:int)?[2-8](?:[-_ ]?bits?)?|awq|gptq"
+    + r"|(?:int\d[-_])?auto[-_]?round(?:[-_](?:int)?\d(?:[-_]?bits?)?)?|bf16|fp16|f16|w\d+a\d+|(?:mlx[-_ ]?)?[2-8]bit)"
+    + _END
 )
+_OTHER_QUANTS = re.compile(_EDGE + r"(?:int[2-8]|[a-z]*fp4\w*|mxfp8|exl[23]|aqlm|hqq|quip|vptq|[2-8][-_]?bits?|quantized)" + _END)
 
 
 def quant_in_name(name: str, runtime_id: str) -> Match | None:
     """The quantisation that a model's name states ("…-FP8", "….Q4_K_M.gguf"), or None."""
-    text = re.sub(r"\.gguf$", "", name.strip().lower())
+    text = re.sub(r"\.(?:gguf|llamafile)$", "", name.strip().lower())
+    servers = container_of(runtime_id) == "safetensors"
     for label in reversed(_NAMED_QUANTS.findall(text)):
         try:
             found = find_quant(label, runtime_id)
         except RunError:
             continue
+        if servers and found.id.startswith("MLX-") and "mlx" not in text:
+            continue  # "4bit" alone says of how many bits, not how they are laid out
         return Match(found.id, found.how, "quantisation read from the model's name")
     return None
+
+
+def names_unknown_quant(name: str) -> bool:
+    """Whether a model's name speaks of a quantisation, for names in which `quant_in_name` finds none of the catalog's."""
+    text = name.strip().lower()
+    return bool(_NAMED_QUANTS.search(text) or _OTHER_QUANTS.search(text))
 
 
 # What runs write in a KV column that is no storage type: modes of caching, or the default by another name.

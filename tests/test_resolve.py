@@ -17,6 +17,7 @@ from core.resolve import (
     find_quant,
     find_runtime,
     name_keys,
+    names_unknown_quant,
     quant_in_name,
 )
 
@@ -81,6 +82,25 @@ def test_a_quantisation_is_read_from_the_name_only_where_it_stands():
     assert quant_in_name("Qwen3-8B-Q4_K_M.gguf", "llama.cpp").id == "Q4_K_M"
     assert quant_in_name("RedHatAI/Qwen3-8B-FP8", "vllm").id == "FP8"
     assert quant_in_name("Qwen/Qwen3-8B", "vllm") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "quant"),
+    [
+        ("cyankiwi/Qwen3-30B-A3B-AWQ-4bit", "AWQ-INT4"),
+        ("Qwen/Qwen2.5-7B-Instruct-GPTQ-Int8", "GPTQ-INT8"),  # half as many bits would be half the weights
+        ("unsloth/Llama-3.3-70B-Instruct-bnb-4bit", "BNB-INT4"),
+        ("RedHatAI/Qwen3-8B-quantized.w8a16", "INT8-WO"),
+        ("Intel/Qwen3-8B-int4-AutoRound", "AUTOROUND-INT4"),
+        ("somebody/Qwen3-8B-4bit", None),  # of which kind is not said
+        ("Intel/Qwen3-8B-int8-AutoRound", None),
+        ("cyankiwi/GLM-4.5-Air-AWQ-8bit", None),
+    ],
+)
+def test_a_method_and_its_bits_are_one_label(name, quant):
+    found = quant_in_name(name, "vllm")
+    assert (found.id if found else None) == quant
+    assert names_unknown_quant(name) and not names_unknown_quant("Qwen/Qwen3-8B")
 
 
 def test_every_alias_that_the_catalog_holds_leads_to_it_and_approximations_say_so():
