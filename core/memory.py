@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from core.answer import Part
-from core.catalog.files import source
 from core.formulas.activations import (
     activation_peak,
     bytes_left,
@@ -31,27 +30,11 @@ from core.formulas.activations import (
 from core.formulas.kv_cache import kv_bytes, tokens_held
 from core.formulas.ops import mean_context, state_bytes
 from core.machine import Columns
+from core.picked import like, pick, plain, solved
 from core.plan import NO_WINDOW, Plan
-from core.quantity import Quantity, leaf, total, value
+from core.quantity import total, value
 from core.slices import Slice, offload, slices, when
-
-
-def pick(flag: Any, yes: Any, no: Any) -> Any:
-    """One of two numbers by a 0/1 flag: the number itself for one scenario, element by element for many."""
-    if isinstance(flag, np.ndarray):
-        return np.where(flag > 0, value(yes), value(no))
-    return yes if flag else no
-
-
-def solved(name: str, amount: Any, unit: str, note: str, like: Any, *inputs: Any) -> Any:
-    """A number that was searched for: a `solved` leaf where `like` is cited, else the plain number.
-
-    `inputs` are the cited numbers that it depends on, so that what the user said is found below it.
-    """
-    if isinstance(like, Quantity):
-        known = {x.name: x for x in inputs if isinstance(x, Quantity)}
-        return Quantity(name, float(amount), unit, kind="solved", source=source("solved", note=note), inputs=known)
-    return amount
+from core.vision import with_images
 
 
 @dataclass(slots=True)
@@ -109,7 +92,7 @@ def cache_of_sequence(plan: Plan, c: Columns, context: Any, name: str, sequences
     Each of those keeps a recurrent state and a window of its own.
     """
     parts = []
-    sharing = _like(1.0, c.users, "one sequence") if sequences is None else sequences
+    sharing = like(1.0, c.users, "one sequence") if sequences is None else sequences
     for block in plan.blocks:
         kind = block.block.attention.kind
         if kind == "none":
@@ -130,13 +113,13 @@ def cache_of_sequence(plan: Plan, c: Columns, context: Any, name: str, sequences
         window = block.window
         if bounded:
             windows = window if sequences is None else slots_tokens(sequences=sharing, tokens_each=window, named="windows")
-            window = pick(c.swa_full, _like(NO_WINDOW, window, "window not used"), windows)
-        extra = pick(c.swa_extra, c.micro_batch, _like(0.0, c.micro_batch, "extra tokens"))
+            window = pick(c.swa_full, like(NO_WINDOW, window, "window not used"), windows)
+        extra = pick(c.swa_extra, c.micro_batch, like(0.0, c.micro_batch, "extra tokens"))
         held = tokens_held(context=context, window=window, extra=extra, block=c.block_tokens)
         parts.append(
             kv_bytes(
                 tokens=held,
-                sequences=_like(1.0, c.users, "one sequence"),
+                sequences=like(1.0, c.users, "one sequence"),
                 elements=block.kv_elements,
                 element_size=pick(c.mla_full, c.kv_size, c.key_size) if kind == "mla" else c.kv_size,
                 layers=block.layers,
@@ -145,10 +128,6 @@ def cache_of_sequence(plan: Plan, c: Columns, context: Any, name: str, sequences
             )
         )
     return total(parts, name)
-
-
-def _like(amount: float, model: Any, name: str) -> Any:
-    return leaf(name, amount, model.unit, "constant", source("nameplate")) if isinstance(model, Quantity) else amount
 
 
 def context_while_decoding(c: Columns) -> Any:
@@ -166,8 +145,8 @@ def fit(plan: Plan, c: Columns) -> Fit:
     follow = (np.asarray(c.slots_follow_users) > 0) & (np.asarray(c.sequences_given) == 0)
     slots = np.where(follow, users_each, value(c.max_sequences))
     slots = np.where(np.isnan(slots), users_each, slots)
-    slot_context = _scalar(slot_context)
-    slots = _scalar(slots)
+    slot_context = plain(slot_context)
+    slots = plain(slots)
     slots_q = solved("sequences provided for", slots, "", "the runtime's limit, or one for each user", c.users, c.users, c.max_sequences)
     context_q = solved(
         "context of a sequence",
@@ -188,7 +167,7 @@ def fit(plan: Plan, c: Columns) -> Fit:
     kv_upfront = pick(c.unified_kv, shared, kv_slots)
     wanted = np.minimum(users_each, slots)
 
-    nothing = _like(0.0, c.device_memory, "not held here")
+    nothing = like(0.0, c.device_memory, "not held here")
     held_context = pick(c.unified_kv, upfront_tokens, context_q)
     whole = longest_step(budget=c.token_budget, context=context_q, named="tokens of the largest step")
     step_tokens = pick(c.micro_batches, c.micro_batch, pick(c.prompts_whole, whole, c.token_budget))
@@ -214,7 +193,9 @@ def fit(plan: Plan, c: Columns) -> Fit:
     away_table = plan.tied and not (c.cards and np.any(several))  # a table that is the head too stands on its own on a first stage
     table = pick(c.host_embedding, nothing, nothing if away_table else plan.embedding_bytes)
     # Of several unlike devices only the last turns hidden states into logits.
-    buffered = [buffers(pick(card.last, c.vocab, _like(0.0, c.vocab, "no logits here"))) for card in c.cards] or [buffers(c.vocab)]
+    buffered = [buffers(pick(card.last, c.vocab, like(0.0, c.vocab, "no logits here"))) for card in c.cards] or [buffers(c.vocab)]
+    first = [card.first for card in c.cards] or [1.0]  # the tower works where it lies
+    buffered = [pick(here, with_images(c, amount), amount) for here, amount in zip(first, buffered, strict=True)]
     tower = plan.tower_bytes  # lies where the first layers do, and all of it stays there
     towers = [when(card.first, tower) for card in c.cards] or [tower]
     overheads = [value(one) + value(c.context_memory) + value(c.non_torch) + value(c.graph_memory) + value(held)
@@ -243,9 +224,9 @@ def fit(plan: Plan, c: Columns) -> Fit:
     experts_here: Any = total(experts_stay, "experts on devices") if c.cards and experts_stay else nothing
     dense_here: Any = total(dense_stay, "weights of the layers on devices, without experts") if c.cards else nothing
     all_away = np.asarray(gpu_layers) <= 0
-    head = pick(_scalar(all_away.astype(float)), nothing, plan.head_bytes)
+    head = pick(plain(all_away.astype(float)), nothing, plan.head_bytes)
     if not plan.tied and np.any(all_away):  # a tied head is the table, which is counted below
-        goes.append(pick(_scalar(all_away.astype(float)), plan.head_bytes, nothing))
+        goes.append(pick(plain(all_away.astype(float)), plan.head_bytes, nothing))
     kv_each = held_here(amount=per_sequence, elsewhere=away)
     kv_mean = held_here(amount=cache_of_sequence(plan, c, context_while_decoding(c), "KV cache at mean context"), elsewhere=away)
 
@@ -282,7 +263,7 @@ def fit(plan: Plan, c: Columns) -> Fit:
     # A pool takes as many of the users as it holds, one at least: the others wait, they do not overflow it.
     fits = [np.floor(value(one.pool) / np.maximum(value(one.kv_sequence), 1.0)) for one in ready]
     held = np.minimum(wanted, np.maximum(functools.reduce(np.minimum, fits), 1.0))
-    batch = solved("sequences at once", _scalar(np.where(np.asarray(c.pooled) > 0, held, wanted)), "",
+    batch = solved("sequences at once", plain(np.where(np.asarray(c.pooled) > 0, held, wanted)), "",
                    "users, up to the runtime's limit and what a pool holds", c.users, c.users)  # fmt: skip
     kv_now = slots_bytes(sequences=batch, bytes_each=per_sequence, named="KV cache of the users")
     kv_all = pick(c.upfront, kv_upfront, kv_now)
@@ -388,10 +369,6 @@ def _whole_prompt(c: Columns) -> Any:
     )  # fmt: skip
 
 
-def _scalar(x: Any) -> Any:
-    return x if np.ndim(x) else float(x)
-
-
 def _offload(plan: Plan, c: Columns, kv: Any, overhead: Any) -> tuple[Any, Any]:
     """Layers on the devices and layers with experts on the CPU: as given, else as many as fit. Plain numbers.
 
@@ -424,4 +401,4 @@ def _offload(plan: Plan, c: Columns, kv: Any, overhead: Any) -> tuple[Any, Any]:
     stage_layers = np.floor(room / np.maximum(after, 1.0))
     automatic = np.where(possible & (after * on_stage > room), np.minimum(stage_layers * stages, layers), layers)
     gpu_layers = np.where(np.isnan(given_layers), automatic, np.minimum(given_layers, layers))
-    return _scalar(gpu_layers), _scalar(on_cpu)
+    return plain(gpu_layers), plain(on_cpu)

@@ -61,7 +61,8 @@ from core.formulas.roofline import (
 )
 from core.formulas.unlike import exchange_time
 from core.machine import Bus, Columns
-from core.memory import Fit, pick, solved
+from core.memory import Fit
+from core.picked import pick, solved
 from core.plan import BlockShare, Plan
 from core.quantity import Quantity, leaf, total, value
 from core.vision import tower_op

@@ -10,7 +10,8 @@ from core.formulas.activations import over_devices
 from core.formulas.economics import energy_per_token, power_draw
 from core.ir import ModelIR
 from core.machine import Columns
-from core.memory import Fit, fit, solved
+from core.memory import Fit, fit
+from core.picked import solved
 from core.plan import Plan, make_plan
 from core.quantity import total, value
 from core.scenario import Arrival

@@ -42,8 +42,9 @@ from core.formulas.queueing import (
     waited,
 )
 from core.machine import Columns
-from core.memory import Fit, _like, context_while_decoding, pick, solved
+from core.memory import Fit, context_while_decoding
 from core.phases import Work
+from core.picked import like, pick, plain, solved
 from core.plan import Plan
 from core.quantity import total, value
 from core.scenario import Arrival
@@ -93,13 +94,9 @@ def _load(c: Columns, fit: Fit, arrival: Arrival) -> _Load:
     cap = np.where(np.asarray(c.pooled) > 0, cap, np.maximum(np.where(np.isnan(fit.slots), users, fit.slots), 1.0))
     if arrival == "saturated":
         users = np.minimum(np.maximum(users, 1e5), cap)
-    cap = _scalar(cap)
-    return _Load(_scalar(new), value(c.depth) + value(c.cached), value(context_while_decoding(c)), _scalar(users), cap,
-                 _scalar(np.minimum(users, cap)), value(c.rate) / value(c.dp))  # fmt: skip
-
-
-def _scalar(x: Any) -> Any:
-    return x if np.ndim(x) else float(x)
+    cap = plain(cap)
+    return _Load(plain(new), value(c.depth) + value(c.cached), value(context_while_decoding(c)), plain(users), cap,
+                 plain(np.minimum(users, cap)), value(c.rate) / value(c.dp))  # fmt: skip
 
 
 def _room(c: Columns, batch: Any) -> Any:
@@ -107,7 +104,7 @@ def _room(c: Columns, batch: Any) -> Any:
     budget = np.where(np.isnan(value(c.token_budget)), 2048.0, value(c.token_budget))
     room = np.where(np.asarray(c.micro_batches) > 0, np.minimum(value(c.micro_batch), budget), np.maximum(budget - batch, budget / 4))
     # Engines without chunked prefill take a whole prompt in one step, whatever the budget says.
-    return _scalar(np.where((np.asarray(c.chunked) > 0) | (np.asarray(c.micro_batches) > 0), room, np.maximum(room, value(c.prompt))))
+    return plain(np.where((np.asarray(c.chunked) > 0) | (np.asarray(c.micro_batches) > 0), room, np.maximum(room, value(c.prompt))))
 
 
 @dataclass(slots=True)
@@ -124,13 +121,11 @@ class _Steps:
 def _steps(plan: Plan, c: Columns, fit: Fit, load: _Load, batch: Any) -> _Steps:
     """A decode step of `batch` sequences of a rank, and a step that also carries prompts as fast as the batch consumes them."""
     in_flight = np.where(np.asarray(c.pipelined) > 0, value(c.pp), 1.0)
-    together = solved(
-        "sequences in a step", _scalar(np.maximum(value(batch) / in_flight, 1.0)), "", "batch ÷ micro-batches in flight", c.tp
-    )
+    together = solved("sequences in a step", plain(np.maximum(value(batch) / in_flight, 1.0)), "", "batch ÷ micro-batches in flight", c.tp)
     context = context_while_decoding(c)
     flights: Any = 1.0
     if c.cards:
-        turns = _scalar(np.minimum(in_flight, np.maximum(value(batch), 1.0)))
+        turns = plain(np.minimum(in_flight, np.maximum(value(batch), 1.0)))
         flights = solved("micro-batches that take turns", turns, "", "as many as there are stages and sequences", c.tp)
     decode = step_time(plan, c, fit, Work(batch=together, context=context, flights=flights), "decode step")
     new = solved("new prompt tokens", load.new, "tok", "prompt less the cached prefix", c.tp, c.prompt, c.cached)
@@ -142,7 +137,7 @@ def _steps(plan: Plan, c: Columns, fit: Fit, load: _Load, batch: Any) -> _Steps:
     start = solved("tokens before the prompt", load.start, "tok", "cached before + cached prefix", c.tp, c.depth, c.cached)
     carries = np.asarray(c.chunked) > 0
     beside = solved(
-        "sequences decoding beside", _scalar(np.where(carries, value(together), 0.0)), "", "none where prompts stop decoding", c.tp
+        "sequences decoding beside", plain(np.where(carries, value(together), 0.0)), "", "none where prompts stop decoding", c.tp
     )
     chunk = solved("prompt tokens in a step", value(new) * value(prompts) / value(chunks), "tok", "prompts × new tokens ÷ steps", c.tp)
     mixed = step_time(
@@ -163,7 +158,7 @@ def _steps(plan: Plan, c: Columns, fit: Fit, load: _Load, batch: Any) -> _Steps:
     )
     if c.decode_factor is None:
         return _Steps(decode, mixed, chunks, packed, prompts)
-    decoding = pick(c.chunked, decode.time, _like(0.0, c.step_overhead, "decoding stops"))
+    decoding = pick(c.chunked, decode.time, like(0.0, c.step_overhead, "decoding stops"))
     mixed_time = corrected_mixed_time(mixed=mixed.time, decode=decoding, decode_factor=c.decode_factor,
                                       prefill_factor=c.prefill_factor, named="mixed step")  # fmt: skip
     return _Steps(_corrected(decode, c.decode_factor), replace(mixed, time=mixed_time), chunks, packed, prompts)
@@ -176,7 +171,7 @@ def _corrected(step: Step, factor: Any) -> Step:
 
 def _extra(c: Columns, steps: _Steps) -> Any:
     """What one prompt's part of a step adds to decoding: the difference, or all of the step where decoding stops meanwhile."""
-    decode = pick(c.chunked, steps.decode.time, _like(0.0, c.step_overhead, "decoding stops"))
+    decode = pick(c.chunked, steps.decode.time, like(0.0, c.step_overhead, "decoding stops"))
     return added_time(mixed=steps.mixed.time, decode=decode, prompts=steps.prompts, named="time a prompt's part adds")
 
 
@@ -210,7 +205,7 @@ def solve_batch(plan: Plan, c: Columns, fit: Fit, load: _Load, arrival: Arrival)
     low, high = np.zeros_like(np.asarray(highest, dtype=float)), np.log(highest)
     for _ in range(ITERATIONS):
         middle = (low + high) / 2
-        batch = _scalar(np.exp(middle))
+        batch = plain(np.exp(middle))
         steps = _steps(plan, c, fit, load, batch)
         decode, mixed, chunks = steps.decode, steps.mixed, steps.chunks
         extra, stages = _extra(c, steps), value(_stages(c, mixed))
@@ -229,7 +224,7 @@ def solve_batch(plan: Plan, c: Columns, fit: Fit, load: _Load, arrival: Arrival)
         low, high = np.where(above, middle, low), np.where(above, high, middle)
     # Where even the fullest batch leads to more, it is the answer: the bracket closed in on its upper end.
     batch = np.where(high >= np.log(highest) - 1e-12, highest, np.exp((low + high) / 2))
-    return _scalar(batch), np.exp(high - low) - 1
+    return plain(batch), np.exp(high - low) - 1
 
 
 def _service(c: Columns, steps: _Steps, extra: Any) -> Any:
@@ -246,7 +241,7 @@ def serve(plan: Plan, c: Columns, fit: Fit, arrival: Arrival, batch: Any, residu
     output = c.output
     prefill, alone_time = _alone(plan, c, fit, load, load.seats if arrival == "static" else 1.0)
     batch_q = solved("sequences decoding together", batch, "", f"fixed point of the load, residual {np.max(residual):.1e}", c.tp, c.users)
-    nothing = _like(0.0, c.step_overhead, "no waiting")
+    nothing = like(0.0, c.step_overhead, "no waiting")
     asked: Any = np.nan
     if arrival == "static":
         decode = _steps(plan, c, fit, load, batch_q).decode
@@ -261,7 +256,7 @@ def serve(plan: Plan, c: Columns, fit: Fit, arrival: Arrival, batch: Any, residu
         tpot_shared = time_per_token(
             decode=decode.time, batch=batch_q, output=output, chunks=chunks, extra=extra, stages=stages, named="TPOT"
         )
-        alone = _scalar((single & (arrival != "open")).astype(float)) if arrival != "open" else 0.0
+        alone = plain((single & (arrival != "open")).astype(float)) if arrival != "open" else 0.0
         tpot = pick(alone, decode.time, tpot_shared)
         own = pick(alone, alone_time, pipeline_time(step=mixed.time, chunks=chunks, stages=stages, named="prefill in shared steps"))
         if arrival == "open":
@@ -292,7 +287,7 @@ def serve(plan: Plan, c: Columns, fit: Fit, arrival: Arrival, batch: Any, residu
             admission = admission_wait(users=solved("users of a rank", load.users, "", "users ÷ data parallel", c.tp, c.users),
                                        batch=seats, rate=rate, named="wait for a place")  # fmt: skip
             queued = waited(residence=residence, service=own, named="wait for other prompts")
-            in_step = in_step_wait(service=service, users=seats, equal=c.equal, first=_like(c.prompts_first, service, "prompts first"),
+            in_step = in_step_wait(service=service, users=seats, equal=c.equal, first=like(c.prompts_first, service, "prompts first"),
                                    named="wait for users in step")  # fmt: skip
             burst = burst_wait(service=service, users=seats, named="wait in a burst of all users")
             closed = closed_wait(queued=queued, in_step=in_step, burst=burst, share=c.burst, named="wait for prompts in a closed loop")

@@ -15,6 +15,7 @@ import numpy as np
 from core.formulas.activations import fullest_share, fullest_stage
 from core.formulas.unlike import layers_up_to, slice_share, slice_weights
 from core.machine import Columns
+from core.picked import solved
 from core.plan import Plan
 from core.quantity import value
 
@@ -73,7 +74,6 @@ def slices(plan: Plan, c: Columns, gpu_layers: Any, experts_on_cpu: Any) -> list
 
 
 def _noted(c: Columns, card: Columns) -> Any:
-    from core.memory import solved  # which builds on slices
 
     how = "whole layers, dealt out by the shares of the cards"
     shares = [other.share for other in c.cards]

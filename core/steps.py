@@ -16,8 +16,9 @@ from core.answer import Op, Step
 from core.formulas.roofline import portion
 from core.formulas.unlike import pace_wait, slice_flop, slice_share, stages_in_step
 from core.machine import Columns
-from core.memory import Fit, solved
+from core.memory import Fit
 from core.phases import Times, Work
+from core.picked import solved
 from core.plan import Plan
 from core.quantity import Quantity, total, value
 from core.slices import Slice, when

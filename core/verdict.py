@@ -99,7 +99,12 @@ def warn(setting: Setting, c: Columns, found: Fit, device: Any, served: Served) 
     if tower is not None and tower.assumed:
         warned.append(Reason("tower_assumed", f"Assumed about the vision tower: {'; '.join(tower.assumed.values())}."))
     if setting.scenario.workload.images:
-        warned.append(Reason("tower_buffers", "What the vision tower needs beside its weights while it works on images is not counted."))
+        warned.append(
+            Reason(
+                "tower_buffers",
+                "What the vision tower needs while it works on images follows from its layers' widths; no server's was measured.",
+            )
+        )
     if setting.ir.assumed:
         text = "; ".join(f"{field}: {what}" for field, what in setting.ir.assumed.items())
         warned.append(Reason("model_assumed", f"Assumed about the model: {text}."))

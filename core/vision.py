@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.answer import Op
+from core.catalog.assumptions import assume
 from core.catalog.files import source
 from core.errors import ScenarioError
 from core.formulas.ops import attention_flop, linear_flop
 from core.formulas.roofline import attention_time, bound_time, compute_time, fixed_time, memory_time
 from core.formulas.vision import (
     all_image_tokens,
+    copied_elements,
     flop_share,
     grid_tokens,
     image_patches,
@@ -24,16 +26,23 @@ from core.formulas.vision import (
     images_flop,
     images_in_step,
     images_time,
+    in_turn,
+    patch_elements,
     patch_pairs,
+    patch_scores,
+    patches_at_once,
+    tower_buffer,
 )
 from core.formulas.weights import stored_bytes
 from core.image_rules import image_grid
-from core.ir_tower import Tower
+from core.ir_tower import KINDS, Tower
+from core.picked import like, pick, plain, solved
 from core.quantity import Quantity, Source, leaf, total, value
 
 if TYPE_CHECKING:
     from core.catalog.runtimes import Runtime
     from core.ir import ModelIR
+    from core.machine import Columns
     from core.phases import Times
     from core.scenario import Scenario
     from core.setting import Setting
@@ -91,10 +100,10 @@ def tokens_needed(scenario: Scenario, ir: ModelIR) -> int:
 def vision_columns(setting: Setting, text: Quantity) -> dict[str, Any]:
     """The columns of the tower (0 where none is loaded), and the prompt with its images; `text` is the prompt without."""
     tower, load = setting.ir.tower, setting.scenario.workload
-    found: dict[str, Any] = dict.fromkeys(
-        ("tower", "tower_sharded", "tower_layers", "images", "image_tokens", "image_flop", "image_attention"), 0.0
-    )
-    found |= {"prompt": text, "image_patches": 1.0}  # beside loads with images in one pass: a divisor, of no work
+    nothing = ("tower", "tower_sharded", "tower_layers", "images", "image_tokens", "image_flop", "image_attention")
+    found: dict[str, Any] = dict.fromkeys((*nothing, "patch_elements", "patch_scores", "patch_copies"), 0.0)
+    # Beside loads with images in one pass: divisors, of no work.
+    found |= {"prompt": text, "image_patches": 1.0, "image_tiles": 1.0}
     if tower is None or not setting.vision:
         return found
     shapes = source("tensor-shapes", note=f"the vision tower of {setting.ir.id}")
@@ -129,10 +138,18 @@ def vision_columns(setting: Setting, text: Quantity) -> dict[str, Any]:
         windowed=config("layers that see windows", tower.windowed), window=config("patches of a window", tower.window),
     )  # fmt: skip
     head = config("width of a head", tower.width // tower.heads)
+    width_of = config("width of the tower", tower.width)
+    heads, matrices = config("heads of the tower", tower.heads), 1 + KINDS[tower.kind].gated
     found |= {
         "images": images,
         "image_tokens": all_image_tokens(images=images, tokens_each=each, named="tokens of the images"),
         "image_patches": patches,
+        "image_tiles": tiles,
+        "patch_elements": patch_elements(
+            width=width_of, inner=config("inner width of the tower", tower.inner),
+            matrices=config("rows of its MLP held at once", matrices), named="elements of a patch inside a layer"),
+        "patch_copies": copied_elements(width=width_of, times=assume("tower_copies"), named="elements copied for a flash kernel"),
+        "patch_scores": patch_scores(heads=heads, patches=patches, tiles=tiles, named="attention scores of a patch"),
         "image_flop": total(
             [
                 linear_flop(tokens=patches, elements=config("elements of the tower's layers", tower.elements("layers"))),
@@ -141,7 +158,7 @@ def vision_columns(setting: Setting, text: Quantity) -> dict[str, Any]:
             "FLOP of an image in the tower's matrices",
             "FLOP",
         ),
-        "image_attention": attention_flop(pairs=pairs, heads=config("heads of the tower", tower.heads), key_width=head, value_width=head,
+        "image_attention": attention_flop(pairs=pairs, heads=heads, key_width=head, value_width=head,
                                           named="FLOP of an image in the tower's attention"),
         "prompt": image_prompt(text=text, images=images, tokens_each=each, named="prompt with images"),
     }  # fmt: skip
@@ -167,6 +184,46 @@ def tower_bytes(tower: Tower, model: str) -> Quantity:
         bits = leaf("bits of the tower", 16.0, "bit", "assumption", source("vision-assumptions", guess=True, note=note, low=8.0, high=32.0))
     found: Quantity = stored_bytes(elements=elements, bits=bits, named="vision tower")
     return found
+
+
+def with_images(c: Columns, buffers: Any) -> Any:
+    """Bytes of a device's compute buffers where the tower works on images beside the model; `buffers` are the model's.
+
+    llama.cpp keeps buffers of its own for the tower, which works on one tile after the other. Servers work on as many images
+    as a step's tokens allow, and measure what that needs when they start: the larger of tower and model counts.
+    """
+    images = np.asarray(value(c.images))
+    if not np.any(images > 0):
+        return buffers
+    each = value(c.image_tokens) / np.maximum(images, 1.0)
+    asked = images * np.maximum(value(c.users) / value(c.dp), 1.0)
+    budget = np.nan_to_num(np.asarray(value(c.token_budget), dtype=float), nan=1.0)
+    in_step = np.minimum(asked, np.maximum(np.floor(budget / np.maximum(each, 1.0)), 1.0))
+    note = "as many as a step's tokens allow, up to those that users ask"
+    many = solved("images the tower takes at once", plain(in_step), "", note, c.images, c.images, c.users, c.token_budget)
+    tile = solved("one tile of an image", plain(1.0 / np.asarray(value(c.image_tiles))), "", "1 ÷ tiles", c.images, c.image_tiles)
+    one = like(1.0, c.images, "one")
+    own = tower_buffer(
+        patches=patches_at_once(images=one, patches=c.image_patches, share=tile, named="patches of a tile"),
+        elements=c.patch_elements,
+        scores=c.patch_scores,
+        copies=c.patch_copies,
+        flash=c.flash,
+        element_size=like(4.0, c.tower, "bytes of ggml's floats"),
+        named="the tower's compute buffer",
+    )
+    of_step = tower_buffer(
+        patches=patches_at_once(images=many, patches=c.image_patches, share=one, named="patches in a step"),
+        elements=c.patch_elements,
+        scores=c.patch_scores,
+        copies=like(0.0, c.images, "nothing copied"),
+        flash=one,
+        element_size=c.act_size,
+        named="the tower's activations",
+    )
+    together = total([buffers, own], "compute buffers of model and tower")
+    larger = in_turn(tower=of_step, model=buffers, named="activation peak of tower and model")
+    return pick(plain((images > 0).astype(float)), pick(c.buffered, together, larger), buffers)
 
 
 def tower_op(times: Times) -> Op | None:

@@ -9,13 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.batch import numbers_of
+from core.catalog.assumptions import assume
 from core.catalog.files import sources
 from core.catalog.runtimes import runtimes
 from core.errors import ScenarioError
 from core.estimate import estimate, numbers
+from core.formulas.vision import copied_elements, patch_elements, patch_scores, tower_buffer
 from core.quantity import value
 from core.scenario import Scenario, from_flat
 from core.trust import what_to_trust
+from core.units import MIB
 
 QWEN, TEXT = "Qwen/Qwen3-VL-8B-Instruct", "meta-llama/Llama-3.1-8B-Instruct"
 
@@ -126,3 +129,31 @@ def test_the_tower_stands_among_the_operations_of_the_prompt() -> None:
     projector = 4 * (4608 * 4608 + 4608 * 4096)
     assert float(value(op.flop)) == pytest.approx(2 * 4096 * layers + 2 * 1024 * projector + 27 * 4 * 4096**2 * 1152)
     assert not [op for op in found.decode.step.ops if op.name == "vision tower"]
+
+
+# Width, inner width, side of the image in patches, whether flash: MiB that llama-server (llama-cpp-python 0.3.36) says to reserve for
+# towers of 16 heads and three layers with weights drawn at random, on a processor.
+@pytest.mark.parametrize(
+    ("width", "inner", "side", "flash", "mib"),
+    [(1024, 4096, 24, 1, 19.32), (1024, 4096, 24, 0, 32.88), (1152, 4304, 64, 1, 148.50), (1152, 4304, 64, 0, 1123.74)],
+)
+def test_the_buffer_of_a_tower_is_near_what_llama_cpp_reserves(width: int, inner: int, side: int, flash: int, mib: float) -> None:
+    patches = side**2 + 1
+    held = tower_buffer(
+        patches=patches, elements=patch_elements(width=width, inner=inner, matrices=1), flash=flash, element_size=4.0,
+        scores=patch_scores(heads=16, patches=patches, tiles=1), copies=copied_elements(width=width, times=value(assume("tower_copies"))),
+    )  # fmt: skip
+    assert held / MIB == pytest.approx(mib, rel=0.04)
+
+
+def test_a_server_s_tower_and_model_work_in_turn_and_llama_cpp_keeps_both_buffers() -> None:
+    def buffers(**knobs: Any) -> float:
+        return part(asked(**knobs), "compute buffers") or 0.0
+
+    small: dict[str, Any] = {"image_size": "448x448", "device": "RTX 4090"}
+    assert buffers(**small, images=1) == buffers(**small)  # the model's activations are the larger
+    gemma: dict[str, Any] = {"model": "google/gemma-3-4b-it", "token_budget": 8192}  # 4,096 patches become 256 tokens
+    assert buffers(**gemma, images=64) == 32 * 4096 * (2 * 1152 + 4 * 1152) * 2 > buffers(**gemma)
+    patches, elements = 28 * 28, 2 * 1152 + max(4 * 1152, 4304) + 2.4 * 1152
+    ggml = {**small, "runtime": "llama.cpp", "quant": "Q8_0", "max_context": 4096}
+    assert buffers(**ggml, images=1) - buffers(**ggml) == pytest.approx(patches * elements * 4)

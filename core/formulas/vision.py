@@ -38,6 +38,43 @@ def patch_pairs(*, patches: Count, tiles: Count, full: Count, windowed: Count, w
     return full * patches**2 / tiles + windowed * patches * np.minimum(window, patches)
 
 
+@formula("dosovitskiy2021", eq="sec. 3.1")
+def patch_elements(*, width: Count, inner: Count, matrices: Count) -> Count:
+    """Elements that a patch holds inside a layer: its state and the normed one, and the wider of attention's four and the MLP's rows."""
+    return 2 * width + np.maximum(4 * width, matrices * inner)
+
+
+@formula("dosovitskiy2021", eq="sec. 3.1")
+def patch_scores(*, heads: Count, patches: Count, tiles: Count) -> Count:
+    """Attention scores of one patch, with each patch of its tile, where the kernel does not fold them away."""
+    return heads * patches / tiles
+
+
+@formula("definition")
+def patches_at_once(*, images: Count, patches: Count, share: Count) -> Count:
+    """Patches that the tower works on together: those of so many images, or of one of an image's tiles."""
+    return np.maximum(images, 1.0) * patches * share
+
+
+@formula("definition")
+def tower_buffer(*, patches: Count, elements: Count, scores: Count, copies: Count, flash: Count, element_size: Bytes) -> Bytes:
+    """What the tower needs beside its weights while it works on images, one layer at a time: with a flash kernel what is copied
+    for it, else the scores."""
+    return patches * (elements + np.where(flash > 0, copies, scores)) * element_size
+
+
+@formula("definition")
+def copied_elements(*, width: Count, times: Count) -> Count:
+    """Elements of a patch that are copied for a flash kernel."""
+    return width * times
+
+
+@formula("definition")
+def in_turn(*, tower: Bytes, model: Bytes) -> Bytes:
+    """The memory of two that work one after the other: the larger."""
+    return np.maximum(tower, model)
+
+
 @formula("definition")
 def images_in_step(*, images: Count, prompts: Count, chunks: Count, stages: Count) -> Count:
     """Images that one of a prompt's steps stands for; the tower works in the first pipeline stage alone, so it weighs more there."""
