@@ -116,7 +116,7 @@ def _mantile(entry: Mapping[str, Any], imported: Imported) -> None:
     figures = {key: amount for key, amount in figures.items() if amount not in (None, 0, 0.0)}  # its forms write 0 for unknown
     if chips > 1 and isinstance(figures.get("memory_gb"), int | float) and figures["memory_gb"] > _MOST_MEMORY:
         figures = {key: amount / chips if isinstance(amount, int | float) else amount for key, amount in figures.items()}
-        imported.notes.append(f"{name}: its figures are those of all {chips} chips together; each is taken as one {chips}th.")
+        imported.notes.append(f"{name}: its figures are those of all {chips} chips together; each chip is taken to have an equal share.")
     if entry.get("interconnect_bandwidth_gbps"):
         imported.notes.append(f"{name}: its link is not taken, for the file does not say which it is; choose one under “Edit or add”.")
     base = _same(name)

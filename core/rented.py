@@ -20,8 +20,9 @@ def rented(device: Device) -> list[dict[str, Any]]:
 
 
 def matching(text: str, providers: Sequence[str] = ()) -> list[Instance]:
-    """Instances that hold every word of `text`, in the order of the catalog; empty filters let all pass."""
-    return [row for row in instances.search_instances(text) if not providers or row.provider in providers]
+    """Instances that hold every word of `text`, those that can be estimated first; empty filters let all pass."""
+    found = [row for row in instances.search_instances(text) if not providers or row.provider in providers]
+    return sorted(found, key=lambda row: row.unsupported is not None)
 
 
 def providers() -> list[str]:

@@ -41,7 +41,13 @@ _HELP = {
 def draw(chosen: Sequence[Device]) -> None:
     """The form, what became of it, and the versions of the device that is looked at."""
     names = [own_hardware.listed(device) for device in chosen]
-    start = st.selectbox("Start from", [*names, _NEW], key="hardware_start", help="Choose another device in the table to start from it.")
+    start = st.selectbox(
+        "Start from",
+        [*names, _NEW],
+        format_func=lambda name: name.partition("?")[0],
+        key="hardware_start",
+        help="Choose another device in the table to start from it.",
+    )
     device = None if start == _NEW else next(iter(find_all([start])), None)
     _form(device)
     _tell()
@@ -164,7 +170,8 @@ def _own(device: Device) -> None:
         before: Device | None = None
         for number, version in enumerate(kept, 1):
             now = next(iter(find_all([version.device])), None)
-            st.caption(f"Version {number}, {escape(version.saved)}" + (": the first" if before is None else ""))
+            saved = f"{version.saved[:10]}, {version.saved[11:16]} UTC"
+            st.caption(f"Version {number}, {escape(saved)}" + (": the first" if before is None else ""))
             if before is not None and now is not None:
                 _differences(changed(now, before))
             before = now or before

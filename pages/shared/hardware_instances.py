@@ -47,9 +47,11 @@ def table(rows: list[dict[str, object]], *, key: str, listed: list[Instance] | N
     config = {
         "Instance": text(width=190, pinned=True),
         "$/h": number(format="%.2f", help="Of the whole machine"),
+        "Devices": text(width=170),
         "RAM, GB": number(format="localized"),
         "Price of": text(help="The day on which the price stood"),
-        "Estimate": text(width=120, help="Whether an estimate can be made on it, or why not"),
+        "Estimate": text(width=170, help="Whether an estimate can be made on it, or why not"),
+        "Region": text(width=110),
         "Source": text(width=420),
     }
     frame = pd.DataFrame(rows)

@@ -28,6 +28,8 @@ _CSS = """
 [class*="st-key-inputs"] { gap: 0.35rem !important; }
 [class*="st-key-near-run-"] [data-testid="stVerticalBlock"] { gap: 0.35rem; }
 [data-testid="stCode"] pre, [data-testid="stCode"] code { font-size: 0.86rem; }
+[data-testid^="stBaseButton-primary"], [data-testid^="stBaseButton-primary"] *, [data-testid="stMultiSelectTagsContainer"] > span > span,
+[data-testid="stMultiSelectTagsContainer"] > span > span * { color: light-dark(#ffffff, #0d141b) !important; }
 .rank-grid section { margin-bottom: 1rem; }
 .rank-grid h4 { font-size: 0.95rem; margin: 0 0 0.45rem; padding: 0; }
 .rank-grid small { font-weight: 400; opacity: 0.7; font-size: 0.86rem; }
