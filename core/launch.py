@@ -91,7 +91,7 @@ def _lines(said: Said, knobs: LaunchKnobs, table: Table) -> list[str]:
     if spelled.file:
         spelled = _spelled({**said.words, "options_file": _OPTIONS}, table, flags)
         written = [f"cat > {_OPTIONS} <<'EOF'", *_nested(spelled.file), "EOF"]
-    start = [*said.start, *table.commands[0].split()]
+    start = [*said.start, *f"{table.folder}{table.commands[0]}".split()]
     if table.model == "positional":
         start.append(said.words["model"])
     variables = "".join(f"{key}={shlex.quote(text)} " for key, text in spelled.variables.items())

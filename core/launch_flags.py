@@ -113,6 +113,7 @@ class Table(CatalogRecord):
     model: Literal["positional", "flag"] = "flag"
     negates: bool = False  # every switch --x has a --no-x
     hints: tuple[str, ...] = ()  # flags that only this fork of `extends` has
+    folder: str = ""  # of this fork's programs, which have the names of the others
     harmless: tuple[str, ...] = ()  # take a value; "--x=words" takes several
     harmless_switches: tuple[str, ...] = ()
     flags: tuple[Flag, ...] = ()

@@ -10,12 +10,14 @@ from typing import Any
 from core.cards import checked_shares, read_shares, write_shares
 from core.catalog import models
 from core.catalog.quants import kv_dtype
+from core.catalog.runtimes import runtime
 from core.errors import CatalogError, RunError, ScenarioError
 from core.hub_model import HubModel
+from core.launch_experts import experts_in_host_memory, experts_of_layers, moe_layers
 from core.launch_flags import Table
 from core.launch_source import loaded
 from core.launch_words import ALL_LAYERS
-from core.resolve import find_model, quant_in_name
+from core.resolve import container_of, find_model, names_unknown_quant, quant_in_name
 from core.units import GIB
 from core.weights import weight_table
 
@@ -25,8 +27,8 @@ _SAME = (
     "concurrency", "numa",
 )  # fmt: skip
 _MANY_LAYERS = 99  # llama.cpp's idiom for "every layer", as is any more
+_HIDDEN = ("", "-1", "none", "void", "NoDevFiles")  # devices that a variable leaves to the runtime: none
 _IN_LAYERS = ("attention", "mlp", "experts", "shared_experts", "router", "norm")
-_PATTERN = 200  # characters of a tensor pattern
 
 
 @dataclass(slots=True)
@@ -55,11 +57,28 @@ def understand(heard: Heard) -> None:
     _MODELS.get(family, _server_model)(heard)
     _LAYOUTS.get(family, _server_layout)(heard)
     if heard.table.runtime == "ktransformers":
-        _experts_of_layers(heard, words.get("gpu_experts") or 0)
+        experts_of_layers(heard, words.get("gpu_experts") or 0)
     _tower(heard)
     if words.get("cpu_offload_gib") is not None:
         _streamed(heard, words["cpu_offload_gib"])
     _cache_type(heard)
+    _context_left_open(heard)
+
+
+def _context_left_open(heard: Heard) -> None:
+    """Says what an engine provides for where a command sets no context; the estimate counts what the load needs."""
+    model, entry = heard.fields.get("model"), runtime(heard.table.runtime)
+    if model is None or {"max_context", "prompt_tokens"} & heard.fields.keys():
+        return
+    if entry.id == "vllm":
+        does = f"starts only where the cache can hold its model's {models.ir(model).max_context:,} tokens"
+    elif fact := entry.facts.get("max_context"):
+        does = f"makes its cache for {fact.value:,.0f} tokens{f' {fact.note}' if fact.note else ''}"
+    elif entry.kv_allocation == "upfront":
+        does = f"makes its cache for its model's {models.ir(model).max_context:,} tokens, unless it finds that fewer fit"
+    else:
+        return
+    heard.notes.append(f"No context is set: {entry.name} {does}. The estimate counts what the load needs; give the context to count that.")
 
 
 def _tower(heard: Heard) -> None:
@@ -86,15 +105,20 @@ def _tower(heard: Heard) -> None:
 
 
 def _count(text: str | None) -> int | None:
-    """How many devices "0,1", "2", "all" or "device=0,1" mean; of one number, `2`, that it is an index."""
-    if text is None or text in ("all", "", "NoDevFiles"):
+    """How many devices "0,1", "2", "all" or "device=0,1" mean; of one number, `2`, that it is an index. 0 where it hides all."""
+    if text is None or text == "all" or "$" in text:
         return None
+    if text.strip() in _HIDDEN:
+        return 0
     return len([part for part in text.replace("device=", "").split(",") if part.strip()])
 
 
 def _visible(heard: Heard) -> int | None:
     """Devices that the command shows the runtime, where it says."""
     shown = _count(heard.words.get("visible"))
+    if shown == 0:
+        heard.notes.append(f"It is shown no device ('{heard.words['visible']}').")
+        return None
     if shown is not None:
         heard.launch["visible"] = shown
         return shown
@@ -142,11 +166,14 @@ def _resolve(heard: Heard, text: str, runtime_id: str) -> None:
     else:
         heard.fields["model"] = found.id
         if found.note:
-            heard.notes.append(f"The model '{text}' is {found.note}.")
+            heard.notes.append(f"The model '{text}': {found.note}.")
     if quant := quant_in_name(name, runtime_id):
         heard.fields["quant"] = quant.id
     elif re.search(r"(?i)[-_]fp4\b", name) and runtime_id in ("vllm", "sglang", "tensorrt-llm"):
         heard.fields["quant"] = "NVFP4"
+    elif container_of(runtime_id) == "safetensors" and names_unknown_quant(name) and heard.fields.get("model") != name:
+        how = "give the quantisation, or read its files by roofcast model ID"
+        heard.notes.append(f"The name '{text}' speaks of a quantisation that is not known here: {how}.")
 
 
 def _as_fetched(heard: Heard, held: HubModel | None) -> bool:
@@ -155,7 +182,7 @@ def _as_fetched(heard: Heard, held: HubModel | None) -> bool:
         return False
     heard.fields["model"] = held.id
     heard.fields.pop("quant", None)
-    heard.notes = [note for note in heard.notes if "not in the catalog" not in note]
+    heard.notes = [note for note in heard.notes if "not in the catalog" not in note and "not known here" not in note]
     heard.notes.append(f"The model is the one that was fetched, at {held.revision[:12]}.")
     return True
 
@@ -234,7 +261,7 @@ _MODELS: dict[str, Callable[[Heard], None]] = {"llama.cpp": _llama_model, "ollam
 def _server_layout(heard: Heard) -> None:
     """Degrees of a server whose processes are counted by its flags, so that the devices follow from them."""
     words, fields = heard.words, heard.fields
-    tp, pp, dp, ep, cp = (words.get(name) or 1 for name in ("tp", "pp", "dp", "ep", "cp"))
+    tp, pp, dp, ep, cp = (1 if words.get(name) is None else words[name] for name in ("tp", "pp", "dp", "ep", "cp"))
     if min(tp, pp, dp, ep, cp) < 1:
         raise ScenarioError("A degree of parallelism is 1 or more; correct the command.")
     visible = _visible(heard)
@@ -260,7 +287,7 @@ def _server_layout(heard: Heard) -> None:
     elif (heard.table.extends or heard.table.runtime) == "sglang" and dp > 1 and ep > 1 and not words.get("attention_dp"):
         heard.notes.append("Each replica spreads its experts over its own ranks; the estimate spreads them over all.")
         ep = tp * dp
-    if ep > 1 and _moe_layers(fields.get("model")) == []:
+    if ep > 1 and moe_layers(fields.get("model")) == []:
         heard.not_modelled.append(("expert parallel", f"{fields['model']} has no experts"))
         ep = 1
     if words.get("layer_partition") is not None:
@@ -293,6 +320,8 @@ def _llama_layout(heard: Heard) -> None:
     if "gpu_layers" in fields and (fields["gpu_layers"] >= _MANY_LAYERS or fields["gpu_layers"] < 0):
         fields["gpu_layers"] = ALL_LAYERS
     count = _visible(heard)
+    if _count(words.get("visible")) == 0:
+        fields["gpu_layers"] = 0
     mode = words.get("split_mode")
     main = words.get("main_gpu")
     if mode == "none":
@@ -310,17 +339,19 @@ def _llama_layout(heard: Heard) -> None:
     elif words.get("devices"):
         count = len(re.split(r"[,/]", words["devices"]))
     if words.get("tensor_split"):
-        shares = [share for share in re.split(r"[,/]", words["tensor_split"]) if share.strip() not in ("", "0", "0.0")]
-        count = len(shares)
-        if len(set(shares)) > 1 and fields.get("split") != "none":
-            given = checked(words["tensor_split"])
+        given = checked(words["tensor_split"])
+        if mode == "none":
+            heard.not_modelled.append(("--tensor-split", "with -sm none one card takes all"))
+        elif len({share for share in given if share}) > 1:
             count = len(given)
             fields["tensor_split"], launch["tensor_split"] = write_shares(given), given
+        else:
+            count = len([share for share in given if share])
     if main is not None and mode != "none":
         heard.not_modelled.append(("--main-gpu", "it matters with -sm none, and little with -sm row"))
     if count is not None:
         fields["count"] = launch["visible"] = count
-    _experts(heard)
+    experts_in_host_memory(heard)
 
 
 def checked(text: str) -> tuple[float, ...]:
@@ -334,76 +365,6 @@ def checked(text: str) -> tuple[float, ...]:
     return tuple(found)
 
 
-def _experts(heard: Heard) -> None:
-    """How many layers keep their experts in host memory: the scenario counts those with experts, the flag all from the first."""
-    words = heard.words
-    patterns = [part for given in words.get("overrides") or () for part in re.split(r"[,;](?=[^,;]*=)", given)]
-    to_cpu = [p.rsplit("=", 1)[0] for p in patterns if p.rsplit("=", 1)[-1].strip().upper() == "CPU"]
-    for other in (p for p in patterns if p.rsplit("=", 1)[-1].strip().upper() != "CPU"):
-        heard.not_modelled.append(("--override-tensor", f"{other}: only experts in host memory are estimated"))
-    first = ALL_LAYERS if words.get("all_experts") else words.get("experts_on_cpu") or 0
-    model = heard.fields.get("model")
-    moe = _moe_layers(model)
-    if first and moe == []:
-        heard.not_modelled.append(("--n-cpu-moe", f"{model} has no experts"))
-        return
-    away = {n for n in moe if n < first} if moe is not None else None
-    for pattern in to_cpu:
-        layers = _matched(pattern, moe if moe is not None else [0, ALL_LAYERS - 1])
-        if layers is None:
-            heard.not_modelled.append(("--override-tensor", f"{pattern}=CPU: only whole layers' experts in host memory are estimated"))
-        elif away is not None:
-            away |= layers
-        elif len(layers) == 2:
-            first = ALL_LAYERS
-    if away is not None and moe is not None:
-        if away:
-            heard.fields["experts_on_cpu"] = len(away)
-            heard.launch["experts_on_cpu"] = moe[len(away) - 1] + 1
-            if away != set(moe[: len(away)]):
-                heard.notes.append(f"The experts of {len(away)} layers stay in host memory; the estimate takes the first so many.")
-    elif first:
-        heard.fields["experts_on_cpu"] = heard.launch["experts_on_cpu"] = first
-
-
-def _moe_layers(model: str | None) -> list[int] | None:
-    """The layers that have experts, None for a model that is not known."""
-    return None if model is None else sorted(n for block in models.ir(model).blocks if block.mlp.kind == "moe" for n in block.layers)
-
-
-def _matched(pattern: str, layers: list[int]) -> set[int] | None:
-    """The layers all of whose experts a tensor pattern matches; None where it matches other or only some of them."""
-    if len(pattern) > _PATTERN or re.search(r"\)[*+{]|[*+}][*+{]|\.\*.*\.\*.*\.\*.*\.\*", pattern):
-        return None  # might take for ever to match
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise ScenarioError(f"The tensor pattern '{pattern}' is no regular expression ({error}); correct it.") from None
-    if any(compiled.search(name) for name in ("token_embd.weight", "output.weight")):
-        return None
-    whole = set()
-    for n in layers:
-        hits = [bool(compiled.search(f"blk.{n}.ffn_{part}_exps.weight")) for part in ("gate", "up", "down")]
-        if compiled.search(f"blk.{n}.attn_q.weight") or any(hits) != all(hits):
-            return None
-        whole |= {n} if all(hits) else set()
-    return whole or None
-
-
-def _experts_of_layers(heard: Heard, kept: int) -> None:
-    """KTransformers keeps some experts of every layer on the GPU; as many bytes are estimated as whole layers."""
-    heard.launch["gpu_experts"] = kept
-    model = heard.fields.get("model")
-    moe = [block for block in models.ir(model).blocks if block.mlp.kind == "moe"] if model else []
-    if not moe:
-        heard.not_modelled.append(("--kt-num-gpu-experts", f"{model or heard.model_text} has no experts that are known"))
-        return
-    layers, experts = sum(len(block.layers) for block in moe), moe[0].mlp.experts
-    away = round(layers * (1 - min(kept, experts) / experts))
-    heard.fields["experts_on_cpu"] = away
-    heard.notes.append(f"{kept} of {experts} experts of each layer on the GPU are estimated as all experts of {layers - away} layers.")
-
-
 def _ollama_layout(heard: Heard) -> None:
     words, fields = heard.words, heard.fields
     if "max_context" not in fields and words.get("server_context") is not None:
@@ -411,6 +372,8 @@ def _ollama_layout(heard: Heard) -> None:
     if fields.get("gpu_layers", 0) >= _MANY_LAYERS:
         fields["gpu_layers"] = ALL_LAYERS
     count = _visible(heard)
+    if _count(words.get("visible")) == 0:
+        fields["gpu_layers"] = 0
     if count is not None:
         fields["count"] = count
     elif words.get("spread"):

@@ -19,6 +19,8 @@ from core.launch_shell import Call, Script, program_name, read_shell
 from core.scenario import Scenario, from_flat
 
 _ON_OFF = frozenset({"true", "false", "on", "off", "0", "1"})
+_NULL = ("null", "~")
+_LISTS = ("tensor_split", "layer_partition", "overrides", "visible", "devices", "model", "file")  # whose commas do not part several values
 _SIGNED = re.compile(r"-\d")
 # Commands that stand beside a launch and say nothing of it.
 _BESIDE = frozenset(
@@ -99,6 +101,7 @@ def _modelfile(text: str) -> Script | None:
 def _program(call: Call) -> tuple[Table, str, list[str]] | None:
     """The table and command that a call starts, and the words after it."""
     words = list(call.words)
+    folder = words[0] if words else ""
     if words:
         words[0] = program_name(words[0])
         if re.fullmatch(r"python[\d.]*|py", words[0]):
@@ -115,7 +118,8 @@ def _program(call: Call) -> tuple[Table, str, list[str]] | None:
             if words[: len(starts)] == starts and longer:
                 best = (table, command, len(starts))
     if best is not None:
-        return best[0], best[1], words[best[2] :]
+        fork = next((t for t in tables().values() if t.extends == best[0].runtime and t.folder and t.folder in folder), best[0])
+        return fork, best[1], words[best[2] :]
     if call.image is not None:
         image = re.sub(r"[:@][^/]*$", "", call.image).removeprefix("docker.io/")
         for table in tables().values():
@@ -142,6 +146,7 @@ class _Reader:
         self.not_modelled: list[tuple[str, str]] = []
         self.unknown: list[str] = []
         self.notes: list[str] = []
+        self.said_by: dict[str, Flag] = {}  # the flag behind each of `words`
 
     def line(self, words: list[str], program: str) -> None:
         """The words after a command."""
@@ -163,7 +168,7 @@ class _Reader:
             name, equals, given = level[1], "=", level[2]
         found = self.table.find(name, program)
         if found is None:
-            parent = self.table.find(name.rpartition(".")[0], program) if "." in name else None
+            parent = self.table.find(name.partition(".")[0], program) if "." in name else None
             taken = not equals and bool(rest) and (not rest[0].startswith("-") or bool(_SIGNED.match(rest[0])))
             shown = f"{name} {given if equals else rest[0] if taken else ''}".strip()
             if parent is not None:
@@ -190,7 +195,7 @@ class _Reader:
         if flag.knob is None:
             self.not_modelled.append((name if flag.why == HARMLESS else f"{name} {spelled}".strip(), flag.why or ""))
             return
-        if "bench" in program and flag.kind == "whole" and re.search(r",\d", spelled):
+        if "bench" in program and flag.knob not in _LISTS and "," in spelled:
             self.notes.append(f"{name} names several values; the first is taken.")
             spelled = spelled.split(",")[0]
         if flag.repeats:
@@ -203,8 +208,12 @@ class _Reader:
             self.not_modelled.append((name, flag.why or ""))
         elif meaning is None:
             self.notes.append(f"{name} {spelled} is the runtime's default, or leaves it to the checkpoint.")
+            if self.said_by.get(flag.knob) is flag:  # said twice: the last counts
+                del self.words[flag.knob]
+                del self.said_by[flag.knob]
         else:
             self.words[flag.knob] = meaning
+            self.said_by[flag.knob] = flag
 
     def _json(self, flag: Flag, name: str, spelled: str, program: str) -> None:
         try:
@@ -237,7 +246,10 @@ class _Reader:
             if self.table.runtime == "ollama":
                 self._pairs(_modelfile_lines(body), program)
             elif name.rpartition("/")[2] == str(wanted).rpartition("/")[2]:
+                line = dict(self.words)
                 self._pairs(_yaml_leaves(body), program)
+                if self.table.runtime != "tensorrt-llm":  # whose file goes before its line
+                    self.words |= line
                 wanted = None
             else:
                 self.unknown.append(f"the file {name}")
@@ -249,13 +261,21 @@ class _Reader:
             if key == "FROM":
                 self.words[key] = content
                 continue
-            found = self.table.find(key, program) or self.table.find(key.rpartition(".")[0], program)
+            named = key if self.table.find(key, program) else f"--{key}"  # in some files a key is the flag without its dashes
+            found = self.table.find(named, program)
+            parents = (self.table.find(above, program) for above in (key.rpartition(".")[0], named.partition(".")[0]))
             if found is None:
-                self.unknown.append(f"{key} {content}".strip())
-            elif key not in found[0].names:
-                self.not_modelled.append((key, found[0].why or "no part of the estimate"))
+                parent = next(filter(None, parents), None)
+                if parent is None:
+                    self.unknown.append(f"{key} {content}".strip())
+                else:
+                    self.not_modelled.append((key, parent[0].why or "no part of the estimate"))
+            elif content in _NULL and content not in found[0].values:
+                self.notes.append(f"{key} is left to the runtime's default.")
+            elif found[1]:
+                self._set(found[0], named, not found[0].meaning(named, content) if found[0].knob else None, content)
             else:
-                self.setting(found[0], key, content, program)
+                self.setting(found[0], named, content, program)
 
     def parsed(self, call: Call) -> Parsed:
         """What was read, as scenario fields and launch knobs."""
@@ -271,12 +291,21 @@ class _Reader:
         load = [name for name in ("prompt_tokens", "output_tokens", "context_depth", "concurrency") if name in fields]
         if load:
             self.notes.append("What the tool asks for is taken as the load; a server's command does not say it.")
+        self._refuse_what_no_scenario_holds(fields)
         version = re.search(r":.*?\b(v?\d+\.\d+(?:\.\d+)?\w*|b\d{4,})", call.image or "")
         return Parsed(
             self.table.runtime, fields, heard.model_text, (*dict.fromkeys([*self.not_modelled, *heard.not_modelled]),),
             tuple(dict.fromkeys(self.unknown)), tuple(dict.fromkeys([*self.notes, *heard.notes])), knobs,
             version[1] if version else None,
         )  # fmt: skip
+
+    def _refuse_what_no_scenario_holds(self, fields: dict[str, Any]) -> None:
+        try:
+            from_flat({"model": "any", "device": "any", **fields})
+        except ScenarioError as error:
+            knob, _, rule = str(error).partition(" ")
+            flag = self.said_by.get(knob)
+            raise ScenarioError(f"{flag.names[0] if flag else knob} {rule}") from error
 
 
 def _values(flag: Flag, name: str, given: list[str] | None, rest: list[str]) -> tuple[list[str], int]:
@@ -289,7 +318,7 @@ def _values(flag: Flag, name: str, given: list[str] | None, rest: list[str]) -> 
     if flag.takes == "words":
         count = next((i for i, word in enumerate(rest) if word.startswith("-") and not _SIGNED.match(word)), len(rest))
         return rest[:count], count
-    if flag.alone is not None and (follows is None or follows not in (*flag.values, *flag.unset)):
+    if flag.alone is not None and (follows is None or follows.split(",")[0] not in (*flag.values, *flag.unset)):
         return [flag.alone], 0
     if follows is None:
         if flag.knob is None:
@@ -318,8 +347,13 @@ def _yaml_leaves(body: str) -> Iterator[tuple[str, str]]:
         sections = [(indent, key) for indent, key in sections if indent < depth]
         name = ".".join([*(key for _, key in sections), match[2]])
         below = lines[at + 1] if at + 1 < len(lines) else ""
-        if match[3] or len(below) - len(below.lstrip()) <= depth or below.lstrip().startswith("-"):
+        if match[3].startswith("{"):
+            for inner, content in re.findall(r"([\w.-]+)[\"']?\s*:\s*([^,{}]+)", match[3]):
+                yield f"{name}.{inner}", content.strip().strip("'\"")
+        elif match[3] or below.lstrip().startswith("-"):
             yield name, match[3].strip("'\"")
+        elif len(below) - len(below.lstrip()) <= depth:
+            yield name, "null"
         else:
             sections.append((depth, match[2]))
 

@@ -22,7 +22,7 @@ _ECHOED = re.compile(
     r"^[ \t]*(?:(?P<plain>echo)|echo[ \t]+-e|printf)[ \t]+(?P<quote>['\"])(?P<body>.*?)(?P=quote)[ \t]*>{1,2}[ \t]*(?P<file>[^\s<>&|;]+)",
     re.M | re.S,
 )
-_VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})")
+_VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)(?::?-([^{}$]*))?\})")
 _ASSIGNED = re.compile(r"^(?:\$env:)?([A-Za-z_][A-Za-z0-9_]*)\s*=(.*)$", re.S)
 # Words before a program that start it, and whether they may matter to what it does.
 _STARTERS = {
@@ -88,6 +88,7 @@ def read_shell(text: str) -> Script:
     if len(text) > LONGEST:
         raise ScenarioError(f"The text has {len(text):,} characters, more than a command has; paste the command alone.")
     text = text.replace("\r\n", "\n").replace("\u00a0", " ").replace("\u201c", '"').replace("\u201d", '"')
+    text = re.sub(r"(?<=\s)(?:\u2014|\u2013-?)(?=[A-Za-z])", "--", text)  # dashes that a page made one
     files: dict[str, str] = {}
 
     def keep(match: re.Match[str]) -> str:
@@ -129,7 +130,7 @@ def _expanded(words: list[str], known: dict[str, str], used: set[str]) -> list[s
     def content(match: re.Match[str]) -> str:
         name = match[1] or match[2]
         if name not in known:
-            return match[0]
+            return match[0] if match[3] is None else match[3]  # ${TP:-4}: 4, where nothing sets it
         used.add(name)
         return known[name]
 
