@@ -63,7 +63,7 @@ def minimum_devices(scenario: Scenario) -> Fewest:
     tried: list[Tried] = []
     for count in (base * n for n in _TIMES if base * n <= min(most, 4096)):
         if whole is not None and weights > count * whole:
-            lack = f"The weights alone take {show(weights, 'B')}, and all have {show(count * whole, 'B')}."
+            lack = f"The weights alone take {show(weights, 'B')}, and together they have {show(count * whole, 'B')}."
             tried.append(Tried(count, "any split", False, lack))
             continue
         for knobs in _splits(scenario, count):

@@ -333,6 +333,4 @@ def _notes(found: Placement, fit: Fit) -> list[str]:
             f"The estimate reckons with layers of mean size{own}: the fullest rank here holds {show(abs(difference), 'B')} "
             f"{'more' if difference > 0 else 'less'}."
         )
-    if found.idle:
-        notes.append(f"{found.idle} of {found.idle + len(found.ranks)} devices are not used by this split.")
     return notes

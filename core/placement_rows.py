@@ -63,7 +63,8 @@ def _plural(count: int, word: str) -> str:
 def sentence(found: Placement) -> str:
     """The placement in one sentence."""
     rank, count = found.fullest, len(found.ranks)
-    what = f"{model_name(found.ir.id)} on {'one' if count == 1 else count} {device_name(found.device)}"
+    used = f"{'one' if count == 1 else count}{f' of {count + found.idle}' if found.idle else ''}"
+    what = f"{model_name(found.ir.id)} on {used} {device_name(found.device)}{f', {found.idle} idle' if found.idle else ''}"
     if found.unlike:
         what = f"{model_name(found.ir.id)} on {machine_name(found.scenario)}"
         tight = f"the tightest, {device_name(rank.name)},"
@@ -71,7 +72,8 @@ def sentence(found: Placement) -> str:
             return f"{what}: {tight} needs {show(rank.held, 'B')}, {show(-rank.room, 'B')} more than it may take."
         return f"{what}: {tight} holds {show(rank.held, 'B')} of {show(rank.limit, 'B')}."
     if rank.room < 0:
-        return f"{what}: the fullest rank needs {show(rank.held, 'B')}, {show(-rank.room, 'B')} more than it may take."
+        one = "it" if count == 1 else "the fullest rank"
+        return f"{what}: {one} needs {show(rank.held, 'B')}, {show(-rank.room, 'B')} more than it may take."
     each = "it holds" if count == 1 else "each holds" if len({r.held for r in found.ranks}) == 1 else "the fullest holds"
     return f"{what}: {each} {show(rank.held, 'B')} of {show(rank.limit, 'B')}."
 
@@ -88,7 +90,10 @@ def split_words(found: Placement) -> str:
         (d["cp"], f"the context cut in {d['cp']}"),
     ]
     text = "; ".join(text for degree, text in said if degree > 1)
-    return f"{text[0].upper()}{text[1:]}." if text else "One device holds all."
+    if not text:
+        shared = found.host is not None and (found.host.layers or found.host.experts_of)
+        text = "one device holds what is not in host memory" if shared else "one device holds all"
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _dealt(found: Placement) -> str:
@@ -189,8 +194,10 @@ def _cell(found: Placement, rank: Rank) -> Cell:
     whole = "" if any(_wholes(shard) for shard in rank.shards) else "whole "
     lines = [] if whole else [line for shard in _distinct(rank) for line in _shard_lines(shard, of=False)]
     if whole or (d["pp"] > 1 and d["tp"] * d["cp"] == 1):
-        many = _plural(len(rank.layers), f"{whole}layer")
-        lines = [f"{many}, {ranges(rank.layers)}" if rank.layers else "no layers", *lines]
+        away = _experts_away(found, rank)
+        many = _plural(len(rank.layers), f"{'' if away else whole}layer")
+        without = "" if not away else ", without their experts" if away == len(rank.layers) else f", {away} of them without their experts"
+        lines = [f"{many}, {ranges(rank.layers)}{without}" if rank.layers else "no layers", *lines]
     names = [name for name, span in (("embedding table", rank.embedding), ("output head", rank.head)) if span is not None]
     if names:
         span = rank.head or rank.embedding
@@ -200,6 +207,11 @@ def _cell(found: Placement, rank: Rank) -> Cell:
         lines.append(f"{show(rank.parts[CACHE], 'B')} of KV cache")
     share = rank.held / rank.limit if rank.limit > 0 else 1.0
     return Cell(_named(found, rank), tuple(dict.fromkeys(lines)), share, f"{show(rank.held, 'B')}, {share:.0%}")
+
+
+def _experts_away(found: Placement, rank: Rank) -> int:
+    """Of how many of a device's layers the experts lie in host memory."""
+    return 0 if found.host is None else len(set(found.host.experts_of) & set(rank.layers))
 
 
 def _listed(parts: list[str]) -> str:
@@ -231,7 +243,8 @@ def _shard_lines(shard: Shard, *, of: bool = True) -> list[str]:
     def told(name: str, span: Span, whole: str = "") -> str:
         if span.high - span.low >= span.whole:
             return whole or f"all {span.whole:,} {name}"
-        return f"{name} {span if of else span.piece}"
+        one = name.removesuffix("s") if span.high - span.low == 1 else name
+        return f"{one} {span if of else span.piece}"
 
     lines = []
     if shard.heads is not None:
@@ -264,6 +277,8 @@ def table(found: Placement) -> list[Row]:
         places = {"Node": rank.node + 1, "Replica": rank.replica + 1, "Stage": rank.stage + 1, "Tensor rank": rank.tensor}
         row: Row = {"Device": _named(found, rank), **{name: places[name] for name in told}, "Layers": ranges(rank.layers)}
         row["Parts"] = "; ".join(line for shard in _distinct(rank) for line in _shard_lines(shard))
+        if away := _experts_away(found, rank):
+            row["Parts"] += f"; experts of {_plural(away, 'layer')} in host memory"
         row |= {"Held, GiB": rank.held / GIB, "Room, GiB": rank.room / GIB}
         rows.append(row | {f"{name}, GiB": rank.parts.get(name, 0.0) / GIB for name in names})
     return rows

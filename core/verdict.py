@@ -22,15 +22,18 @@ def feasible(setting: Setting, c: Columns, found: Fit, device: Any, host: Any) -
     """The class of the fit, and the reasons for it."""
     short = -float(value(device.headroom))
     name = device.name if c.cards else setting.device.name
-    cards = "the card" if value(c.count) == 1 or c.cards else f"each of {int(value(c.count))} cards"
-    if setting.on_cpu:
-        cards = "memory"
+    used, count = _used(c), int(value(c.count))
+    cards = "the card" if count == 1 or c.cards else f"each of {count} cards"
+    if used < count:
+        cards = f"{'the one card' if used == 1 else f'each of the {used} cards'} in use ({count - used} of {count} are idle)"
     reasons: list[Reason] = []
     if short > 0:
         weights = float(value(found.weights))
         if weights > float(value(device.limit)):
-            have = show(float(value(device.limit)), "B")
-            text = f"The weights take {show(weights, 'B')} on {cards} of {have} ({name}): {show(short, 'B')} too much in all."
+            have = show(float(value(device.peak)) - short, "B")
+            where = "" if setting.on_cpu else f" on {cards}"
+            text = f"The weights take {show(weights, 'B')}{where}, and {have} of {name} may be used: "
+            text += f"with cache and buffers it is {show(short, 'B')} too much."
             reasons.append(Reason("weights_exceed_device", text))
         elif value(found.pool) is not None and float(value(found.pool)) <= 0:
             text = f"Weights and buffers leave no room for the KV cache on {name}: {show(short, 'B')} short."
@@ -52,9 +55,14 @@ def feasible(setting: Setting, c: Columns, found: Fit, device: Any, host: Any) -
     if host is not None and float(value(found.host_experts)) > 0:
         layers, experts = int(setting.ir.layers - value(found.gpu_layers)), int(value(found.experts_on_cpu))
         what = f"the experts of {experts} layers" if experts and not layers else f"{layers} of {setting.ir.layers} layers"
-        where = "the cards" if c.cards else cards
+        where = "the card" if count == 1 else "the cards"
         return "with_offload", [Reason("offloaded", f"It does not fit {where} whole: {what} stay in host memory.")]
     return "in_vram", []
+
+
+def _used(c: Columns) -> int:
+    """How many devices the split uses."""
+    return int(value(c.tp) * value(c.pp) * value(c.dp) * value(c.cp))
 
 
 def warn(setting: Setting, c: Columns, found: Fit, device: Any, served: Served) -> list[Reason]:
@@ -84,9 +92,9 @@ def warn(setting: Setting, c: Columns, found: Fit, device: Any, served: Served) 
         warned.append(Reason("beyond_model_context", text))
     if served.load is not None and np.ndim(value(served.load)) == 0 and float(value(served.load)) >= 1:
         warned.append(Reason("overloaded", "More requests arrive than can be served: the queue grows without end."))
-    unused = value(c.count) - value(c.tp) * value(c.pp) * value(c.dp) * value(c.cp)
+    unused = int(value(c.count)) - _used(c)
     if unused > 0:
-        warned.append(Reason("devices_idle", f"{int(unused)} of {int(value(c.count))} devices are not used by this split."))
+        warned.append(Reason("devices_idle", f"{unused} of {int(value(c.count))} devices are not used by this split."))
     warned += _of_machine(setting, c, device)
     warned += [Reason("own_figures", text) for text in own_figures(setting)]
     if setting.runtime.treated_as:

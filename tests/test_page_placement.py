@@ -84,6 +84,21 @@ def test_every_kind_of_machine(query: dict[str, str], said: str) -> None:
     assert said in grid(page)
 
 
+def test_devices_that_a_split_leaves_idle_hold_nothing_and_are_counted_apart() -> None:
+    many = {"device": "h100-sxm5-80gb", "count": "16", "runtime": "vLLM", "tp": "8"}
+    page = opened(model="Llama-3.3-70B-Instruct", quant="FP8", **many)
+    assert title(page).startswith("Llama-3.3-70B-Instruct on 8 of 16 H100 SXM5 80GB, 8 idle: each holds ")
+    assert "GPU 7" in grid(page) and "GPU 8" not in grid(page)
+    large = opened(model="Llama-3.1-405B-Instruct", quant="BF16", **many)
+    assert "on each of the 8 cards in use (8 of 16 are idle), and 72.9 GiB of H100 SXM5 80GB may be used" in words(large)
+
+
+def test_a_card_whose_experts_lie_in_host_memory_holds_no_whole_layers() -> None:
+    page = opened(model="gpt-oss-120b", device="RTX 4090", ram_gb="128", experts_on_cpu="36")
+    assert "36 layers, 0–35, without their experts" in grid(page) and "whole layers" not in grid(page)
+    assert "One device holds what is not in host memory." in words(page)
+
+
 def test_what_does_not_fit_shows_what_would() -> None:
     page = opened(model="Llama-3.3-70B-Instruct", device="h100-sxm5-80gb", runtime="vLLM", quant="BF16")
     assert "more than it may take" in title(page)
