@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -54,8 +54,24 @@ _SUFFIX = re.compile(
     r"nested_absmax|nested_quant_map|quant_state\.\w+|SCB|weight_format))+$"
 )
 
-# Where llama.cpp's name is not the role's.
+# Where llama.cpp's name is not the role's, whatever the family.
 _ROLES = {"exp_probs_b.bias": "exp_probs_b", "layer_output_scale": "layer_out_scale"}
+# What else a role goes by in llama.cpp's files where a layer has no tensor of the role's own name.
+_OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
+    "ffn_norm": ("post_attention_norm", "attn_norm_2", "attn_norm"), "ffn_norm.bias": ("attn_norm_2.bias",),
+    "output_norm": ("token_embd_norm",), "linear_qkv": ("attn_qkv",), **{f"linear_{part}": (f"attn_{part}",) for part in "qkv"},
+    "ssm_norm": ("attn_norm_2",), "ssm_out": ("attn_output",), "ssm_dt": ("ssm_dt.bias",),
+    "indexer_q": ("indexer_q_proj",), "indexer_k": ("indexer_k_proj",), "ffn_hash": ("ffn_gate_tid2eid",),
+    **{f"hc_head_{part}": (f"output_hc_{part}",) for part in ("fn", "base", "scale")},
+    **{f"ffn_latent_{part}": (f"ffn_routed_{part}",) for part in ("down", "up", "norm")},
+    "per_layer_inp_gate": ("inp_gate",), "per_layer_proj": ("proj",), "per_layer_post_norm": ("post_norm",),
+    "ffn_gate_inp_scale": ("ffn_gate_inp.scale",), "ffn_exps_scale": ("ffn_down_exps.scale",),
+    "ffn_up": ("channel_mix_key",), "ffn_down": ("channel_mix_value",), "time_mix_r": ("time_mix_receptance",),
+    "time_mix_k": ("time_mix_key",), "time_mix_v": ("time_mix_value",), "time_mix_g": ("time_mix_gate",),
+    **{f"time_mix_{part}2.bias": (f"time_mix_{part}0",) for part in "wav"},
+}  # fmt: skip
+# Numbers that llama.cpp's files hold among their keys.
+_AMONG_KEYS = frozenset({"ffn_alpha_p", "ffn_alpha_n"})
 
 
 def merged(tensors: Iterable[StoredTensor]) -> tuple[StoredTensor, ...]:
@@ -106,16 +122,26 @@ def join(ir: ModelIR, tensors: Iterable[StoredTensor], container: Container) -> 
     for i, wants in enumerate(ir.tensors):
         # A file may count its layers in another way than the layout does.
         place = "mtp" if wants.group == "mtp" else wants.layer if container == "gguf" else _layer(wants.name)
-        key = (place, _role(wants) if container == "gguf" else _key(wants.name, container))
-        if place != "mtp" and key in groups and alike[wants.layer, key[1]] < 2:  # one tensor there may be several stacked here
+        key: tuple[object, str] = (place, _key(wants.name, container))
+        if container == "gguf":
+            if wants.role in _AMONG_KEYS:
+                taken[i] = ("f32", 4 * wants.elements)
+                continue
+            key = _where(place, _role(wants), groups)
+        if place != "mtp" and key in groups and alike[wants.layer, _role(wants)] < 2:  # one tensor there may be several stacked here
             taken[i] = _sum(groups.pop(key))
         else:
-            wanted[place].append(i)
+            wanted[key[0]].append(i)
     left: dict[object, list[StoredTensor]] = defaultdict(list)
-    for (place, _), group in groups.items():
-        left[place].extend(group)
+    # What other layers hold under its own name is here a placeholder, as of RWKV's first layer.
+    roles = {_role(tensor) for tensor in ir.tensors} if container == "gguf" else set[str]()
+    named = {name for role in roles for name in (role, *_OTHER_NAMES.get(role, ()))}
+    waiting = {(place, _role(ir.tensors[i])) for place, indices in wanted.items() for i in indices}
+    beside: list[StoredTensor] = []
+    for (place, name), group in groups.items():
+        (beside if name in named and place != "mtp" and (place, name) not in waiting else left[place]).extend(group)
     by_share, missing = 0, []
-    beside = [t for place, group in left.items() if place not in wanted for t in group]
+    beside += [t for place, group in left.items() if place not in wanted for t in group]
     for place, indices in wanted.items():
         rest = left.get(place, [])
         if place != "mtp":
@@ -133,6 +159,13 @@ def join(ir: ModelIR, tensors: Iterable[StoredTensor], container: Container) -> 
         by_share += amount if place != "mtp" else 0
     stored = () if missing else tuple(taken[i] for i in range(len(ir.tensors)))
     return Joined(stored, by_share, tuple(missing), tuple(apart), tuple(beside))
+
+
+def _where(place: object, role: str, groups: Mapping[tuple[object, str], object]) -> tuple[object, str]:
+    """Where a GGUF file has a role: under its own or another name, in the layer or, as some of the first layer's, outside."""
+    names = (role, *_OTHER_NAMES.get(role, ()))
+    found = next(((where, name) for where in (place, None) for name in names if (where, name) in groups), None)
+    return (place, role) if place == "mtp" or found is None else found
 
 
 def _paired(

@@ -11,19 +11,37 @@ from fake_hub import Served
 from core.catalog.quants import quant
 from core.gguf import TYPES
 from core.gguf_config import ARCHITECTURES
-from core.ir import ModelIR
+from core.ir import ModelIR, Tensor
 from core.weights import tensor_formats
 
 NUMBERS = {kind.name: number for number, kind in TYPES.items()}
 Info = tuple[str, tuple[int, ...], str]  # name, shape (…, out, in), type
 
 # llama.cpp's names where they are not the role's (its tensor_mapping.py).
-POST = {"seed_oss", "gpt_oss", "qwen3_next", "qwen3_5", "qwen3_5_moe", "glm4_moe"}
-NAMES = {
-    "layer_out_scale": "layer_output_scale", "linear_qkv": "attn_qkv", "linear_q": "attn_q", "linear_k": "attn_k", "linear_v": "attn_v",
-    **{f"shortconv_{part}": f"shortconv.{part}" for part in ("in_proj", "conv", "out_proj")},
-    **{f"indexer_{part}": f"indexer.{part}" for part in ("attn_q_b", "attn_k", "k_norm", "proj")},
+_POST = {"ffn_norm": "post_attention_norm"}
+_LINEAR = {"linear_qkv": "attn_qkv", **{f"linear_{part}": f"attn_{part}" for part in "qkv"}}
+_TIME = {"r": "receptance", "k": "key", "v": "value", "g": "gate"}
+_RWKV = {
+    "ffn_norm": "attn_norm_2", "ffn_up": "channel_mix_key", "ffn_down": "channel_mix_value",
+    **{f"time_mix_{role}": f"time_mix_{name}" for role, name in _TIME.items()},
 }  # fmt: skip
+FAMILY_NAMES: Mapping[str, Mapping[str, str]] = {
+    **dict.fromkeys(("seed_oss", "gpt_oss", "glm4_moe", "qwen3_next"), _POST),
+    **{kind: {**_POST, **_LINEAR} for kind in ("qwen3_5", "qwen3_5_moe")}, "lfm2": {"output_norm": "token_embd_norm"},
+    "lfm2_moe": {"output_norm": "token_embd_norm"}, "kimi_linear": {**_LINEAR, "ssm_out": "attn_output"},
+    "minimax": {"ssm_norm": "attn_norm_2", "ssm_out": "attn_output"}, "nemotron_h": {"ffn_norm": "attn_norm"},
+    "rwkv6": _RWKV, "rwkv7": _RWKV,
+}  # fmt: skip
+NAMES = {
+    "layer_out_scale": "layer_output_scale", "per_layer_inp_gate": "inp_gate", "per_layer_proj": "proj", "per_layer_post_norm": "post_norm",
+    **{f"shortconv_{part}": f"shortconv.{part}" for part in ("in_proj", "conv", "out_proj")},
+    **{f"indexer_{part}": f"indexer.{part}" for part in ("attn_q_b", "attn_k", "q_norm", "k_norm", "proj")},
+    "indexer_q": "indexer.q_proj", "indexer_k": "indexer.k_proj", "ffn_hash": "ffn_gate_tid2eid",
+    **{f"hc_head_{part}": f"output_hc_{part}" for part in ("fn", "base", "scale")},
+}  # fmt: skip
+# Written before or behind the layers, or among the keys.
+OUTSIDE = {"per_layer_model_proj", "per_layer_proj_norm", "altup_proj", "altup_unembd_proj"}
+AMONG_KEYS = {"ffn_alpha_p", "ffn_alpha_n"}
 
 
 def text(value: str) -> bytes:
@@ -78,15 +96,30 @@ def gguf_of(ir: ModelIR, config: Mapping[str, Any], quant_id: str = "Q4_K_M", vo
 
 
 def infos_of(ir: ModelIR, quant_id: str) -> Iterable[Info]:
+    streams: dict[str, int] = {}  # Gemma 3n's matrices of the further streams are stacked
+    for tensor in ir.tensors:
+        streams[tensor.role] = streams.get(tensor.role, 0) + tensor.role.startswith("altup_") * tensor.role.endswith("proj")
     for tensor, kind in zip(ir.tensors, tensor_formats(ir, quant(quant_id, "gguf")), strict=True):
-        if tensor.group == "mtp":
-            continue
         role, bias = tensor.role.removesuffix("_bias"), tensor.name.endswith(".bias")
-        place = "" if tensor.layer is None else f"blk.{tensor.layer}."
-        if role == "ffn_norm" and ir.model_type in POST:
-            role = "post_attention_norm"
-        role = NAMES.get(role, role)
-        yield f"{place}{role}.{'bias' if bias or role == 'exp_probs_b' else 'weight'}", tensor.shape, kind
+        if tensor.group == "mtp" or role in AMONG_KEYS or (streams[tensor.role] and not tensor.name.endswith(".0.weight")):
+            continue
+        shape = (streams[role], *tensor.shape) if streams[tensor.role] else tensor.shape
+        yield name_of(tensor, ir.model_type, role, bias), shape, kind
+
+
+def name_of(tensor: Tensor, kind: str, role: str, bias: bool) -> str:
+    """What llama.cpp's converter calls a tensor."""
+    place = "" if tensor.layer is None or role in OUTSIDE else f"blk.{tensor.layer}."
+    if role == "exp_probs_b" or (role == "ssm_dt" and len(tensor.shape) == 1):
+        bias = True
+    if kind == "kimi_linear" and role.startswith("ffn_latent_"):
+        role = role.replace("latent", "routed")
+    if kind == "rwkv7" and bias and role in ("time_mix_w2", "time_mix_a2", "time_mix_v2"):
+        role, bias = role[:-1] + "0", False
+    if role in ("ffn_gate_inp_scale", "ffn_exps_scale"):
+        return place + {"ffn_gate_inp_scale": "ffn_gate_inp", "ffn_exps_scale": "ffn_down_exps"}[role] + ".scale"
+    role = FAMILY_NAMES.get(kind, {}).get(role) or NAMES.get(role, role)
+    return f"{place}{role}.{'bias' if bias else 'weight'}"
 
 
 def metadata_of(ir: ModelIR, config: Mapping[str, Any], vocabulary: int = 300) -> dict[str, Any]:
@@ -107,7 +140,9 @@ def metadata_of(ir: ModelIR, config: Mapping[str, Any], vocabulary: int = 300) -
     moe = next((block.mlp for block in ir.blocks if block.mlp.kind == "moe"), None)
     if moe is not None:
         keys.update({"expert_count": moe.experts, "expert_used_count": moe.top_k})
-        wide = "feed_forward_length" if arch in ("llama", "granitehybrid", "phimoe", "olmoe") else "expert_feed_forward_length"
+        wide = (
+            "feed_forward_length" if arch in ("llama", "granitehybrid", "phimoe", "olmoe", "minimax-01") else "expert_feed_forward_length"
+        )
         keys[wide] = moe.intermediate
         if moe.shared_intermediate:
             keys["expert_shared_feed_forward_length"] = moe.shared_intermediate
@@ -126,9 +161,10 @@ def metadata_of(ir: ModelIR, config: Mapping[str, Any], vocabulary: int = 300) -
             keys.update({"attention.indexer.head_count": raw["index_n_heads"], "attention.indexer.key_length": raw["index_head_dim"],
                          "attention.indexer.top_k": raw["index_topk"]})  # fmt: skip
     windows = {block.attention.window for block in ir.blocks if block.attention.window}
-    if windows and arch != "llama4":
+    if windows and arch not in ("llama", "llama4", "starcoder2"):  # of these the converter leaves the window out
         keys["attention.sliding_window"] = windows.pop()
     keys.update(_recurrent(ir, raw, arch))
+    keys.update(_own(ir, raw, arch, dense))
     if arch == "gemma4":
         full = next(b.attention for b in ir.blocks if b.attention.kind == "full")
         slide = next(b.attention for b in ir.blocks if b.attention.kind == "sliding")
@@ -143,9 +179,45 @@ def metadata_of(ir: ModelIR, config: Mapping[str, Any], vocabulary: int = 300) -
         keys.update({"attention.sliding_window_pattern": [blocks[n].attention.kind == "sliding" for n in range(ir.layers)],
                      "attention.shared_kv_layers": raw["num_kv_shared_layers"], "altup.num_inputs": raw["altup_num_inputs"],
                      "embedding_length_per_layer_input": raw["hidden_size_per_layer_input"]})  # fmt: skip
+    if arch == "minicpm3":  # its converter writes no width of the values
+        keys = {key: item for key, item in keys.items() if not key.startswith(("attention.value_length", "attention.key_length_mla"))}
+        keys.update({"attention.key_length": attending.head_dim, "attention.head_count_kv": attending.heads})
     tokens = [f"t{n}" for n in range(vocabulary)]
     return {"general.architecture": arch, "general.type": "model", "general.name": ir.id, **{f"{arch}.{k}": v for k, v in keys.items()},
             "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.tokens": tokens}  # fmt: skip
+
+
+def _own(ir: ModelIR, raw: Mapping[str, Any], arch: str, dense: list[int]) -> dict[str, Any]:
+    """Keys of single architectures."""
+    layers = [next(block.attention for block in ir.blocks if n in block.layers) for n in range(ir.layers)]
+    slides = [attention.kind == "sliding" for attention in layers]
+    match arch:
+        case "qwen":
+            return {"feed_forward_length": 2 * max(dense)}  # of gate and up together
+        case "deci":
+            return {"attention.head_count": [a.heads for a in layers], "attention.head_count_kv": [a.kv_heads for a in layers],
+                    "feed_forward_length": dense}  # fmt: skip
+        case "mimo2":
+            return {"attention.sliding_window_pattern": [int(flag) for flag in slides]}
+        case "step35":
+            return {"attention.head_count": [a.heads for a in layers], "attention.sliding_window_pattern": slides}
+        case "kimi-k3":
+            return {"expert_latent_length": raw["routed_expert_hidden_size"], "expert_shared_count": raw["num_shared_experts"]}
+        case "nemotron_h" if raw.get("moe_latent_size"):
+            return {"moe_latent_size": raw["moe_latent_size"]}
+        case "minimax-m3":
+            own = raw["sparse_attention_config"]
+            return {"attention.indexer.head_count": own["sparse_num_index_heads"], "attention.indexer.key_length": own["sparse_index_dim"],
+                    "expert_shared_count": 1}  # fmt: skip
+        case "deepseek4":
+            return {"attention.q_lora_rank": raw["q_lora_rank"], "attention.key_length": raw["head_dim"], "attention.head_count_kv": 1,
+                    "attention.value_length": raw["head_dim"], "attention.compress_ratios": raw["compress_ratios"],
+                    "attention.output_group_count": raw["o_groups"], "attention.output_lora_rank": raw["o_lora_rank"],
+                    "attention.indexer.head_count": raw["index_n_heads"], "attention.indexer.key_length": raw["index_head_dim"],
+                    "hyper_connection.count": raw["hc_mult"], "hash_layer_count": raw["num_hash_layers"]}  # fmt: skip
+        case "olmo2" | "exaone4" if any(slides):
+            return {"attention.sliding_window_pattern": slides}
+    return {}
 
 
 def _recurrent(ir: ModelIR, raw: Mapping[str, Any], arch: str) -> dict[str, Any]:
@@ -154,7 +226,7 @@ def _recurrent(ir: ModelIR, raw: Mapping[str, Any], arch: str) -> dict[str, Any]
 
     if arch in ("lfm2", "lfm2moe"):
         return {"shortconv.l_cache": raw["conv_L_cache"]}
-    if arch == "kimi-linear":
+    if arch in ("kimi-linear", "kimi-k3"):
         own = raw["linear_attn_config"]
         return {"kda.head_dim": own["head_dim"], "ssm.conv_kernel": own["short_conv_kernel_size"]}
     if arch.startswith("qwen3") and raw.get("linear_num_value_heads"):
@@ -181,5 +253,7 @@ def architecture(ir: ModelIR, config: Mapping[str, Any]) -> str:
     """llama.cpp's architecture of a model type."""
     by_type = {"mixtral": "llama", "mistral": "llama", "deepseek_v2": "deepseek2", "kimi_k2": "deepseek2", "glm4_moe_lite": "deepseek2",
                "olmo3": "olmo2"}  # fmt: skip
-    names = {kind: arch for arch, kind in ARCHITECTURES.items() if arch not in ("qwen2vl", "qwen3vl", "qwen3vlmoe", "nemotron_h_moe")}
+    if ir.model_type == "kimi_linear" and (config.get("text_config") or config).get("routed_expert_hidden_size"):
+        return "kimi-k3"
+    names = {kind: arch for arch, kind in reversed(ARCHITECTURES.items())}  # the first of several
     return by_type.get(ir.model_type) or names[ir.model_type]

@@ -31,6 +31,8 @@ LISTS = st.one_of(st.lists(st.text(max_size=9), max_size=6), st.lists(st.integer
 KEYS = st.dictionaries(NAMES.filter(lambda k: k != "general.alignment"), st.one_of(SCALARS, LISTS), max_size=8)
 KINDS = st.sampled_from(sorted(kind.name for kind in TYPES.values()))
 TENSORS = st.lists(st.tuples(NAMES, st.lists(st.integers(1, 5), max_size=3), st.integers(1, 3), KINDS), max_size=8)
+# Architectures that llama.cpp's converter has and its package's last release lacks.
+NEWER = {"deepseek32", "deepseek4", "kimi-k3", "minimax-01", "minimax-m3"}
 
 
 def header(file: Any) -> GgufHeader:
@@ -96,7 +98,7 @@ def test_llama_cpps_own_package_agrees(tmp_path: Path) -> None:
     assert {number: tuple(kind) for number, kind in TYPES.items()}.items() <= sizes.items()
     named = {kind.value: kind.name.removeprefix("MOSTLY_").removeprefix("ALL_") for kind in theirs.LlamaFileType}
     assert {n: q.removeprefix("GGUF-") for n, q in FILE_TYPES.items()}.items() <= named.items()
-    assert set(ARCHITECTURES) <= set(theirs.MODEL_ARCH_NAMES.values())
+    assert set(ARCHITECTURES) - NEWER <= set(theirs.MODEL_ARCH_NAMES.values())
     keys: set[str] = set()
 
     def gather(holder: type) -> None:
@@ -137,8 +139,8 @@ def families() -> dict[str, str]:
     """One catalog model for each model type that llama.cpp has."""
     found: dict[str, str] = {}
     for entry in models().values():
-        kind = ir(entry.id).model_type
-        if kind not in found and entry.id != "moonshotai/Kimi-K3":  # which no GGUF key of its family describes
+        kind = "kimi_k3" if entry.id == "moonshotai/Kimi-K3" else ir(entry.id).model_type  # which has a layout of its own
+        if kind not in found:
             try:
                 architecture(ir(entry.id), entry.config)
             except KeyError:
@@ -166,8 +168,8 @@ def test_a_gguf_file_gives_the_model_that_its_config_gives(kind: str) -> None:
     assert made.parameters == known.parameters and made.active_parameters == known.active_parameters
     assert made.layers == known.layers and made.tied_embeddings == known.tied_embeddings
     assert weight_table(made, "Q4_K_M").bytes == weight_table(known, "Q4_K_M").bytes and made.stored_as == "Q4_K_M"
-    if kind == "mistral":
-        # llama.cpp converts Mistral 7B v0.1 as "llama" and leaves its window out: the engine attends to everything.
+    if kind in ("mistral", "starcoder2"):
+        # llama.cpp's converter leaves the window of Mistral 7B v0.1 and StarCoder 2 out: the engine attends to everything.
         assert {b.attention.kind for b in made.blocks} == {"full"}
     else:
         assert cache(made) == cache(known)
