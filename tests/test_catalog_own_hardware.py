@@ -94,7 +94,7 @@ def test_the_name_is_the_whole_record(bandwidth: float, memory: float, name: str
         ("RTX 4090?source=me", "has no field 'source'"),
         ("RTX 4090?name=two%0Alines", "Name must be a line"),
         ("RTX 4091?memory_gb=3", "No device"),
-        ("?name=x", "A new device needs vendor, class, kind, architecture, family"),
+        ("?name=x", "A new device needs vendor, class, kind, architecture, kernel family"),
         ("RTX 4090?" + "&".join(f"memory_gb={n}" for n in range(99)), "too many fields"),
     ],
 )
