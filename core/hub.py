@@ -79,10 +79,11 @@ def _not_here(target: Target) -> str:
 
 def _safetensors(repo: Repo) -> HubModel:
     """The config and every safetensors header of a repository."""
+    weights = any(re.fullmatch(r"(model|pytorch_model|consolidated)[\w.-]*\.(safetensors|bin)", file) for file in repo.files)
+    if "adapter_config.json" in repo.files and not weights:  # some keep the config of what they adapt beside it
+        base = repo.json("adapter_config.json").get("base_model_name_or_path")
+        raise HubError(f"'{repo.name}' is an adapter, no model; give the model that it adapts ({base or 'its base model'}).")
     if "config.json" not in repo.files:
-        if "adapter_config.json" in repo.files:
-            base = repo.json("adapter_config.json").get("base_model_name_or_path")
-            raise HubError(f"'{repo.name}' is an adapter, no model; give the model that it adapts ({base or 'its base model'}).")
         raise HubError(
             f"'{repo.name}' has neither a config.json nor a GGUF file, so it holds no model that can be read; choose another one."
         )

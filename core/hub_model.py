@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from core.catalog.quants import formats, quants
+from core.catalog.quants import formats, quant
 from core.hub_names import hub_name, with_changes
 from core.ir import ModelIR
 from core.ir_build import build_ir
@@ -71,12 +71,15 @@ class HubModel(BaseModel):
         joined = join(built, self.tensors, self.container)
         built = with_tower(built, joined, self.tower_bytes)
         stored_as = self.quant if self.container == "gguf" else built.native_quant or _plain(built, joined)
+        if stored_as is None and joined.stored and (alike := _of_bits(built, joined)):
+            stored_as, told = alike, f"taken as {quant(alike).name}, by the header's bytes: the published format is not in the catalog"
+            built = replace(built, native_quant=alike, assumed={**built.assumed, "quantization_config": told})
         if not joined.stored or stored_as is None:
             why = f"the header has no '{joined.missing[0]}'" if joined.missing else "the catalog does not have its quantisation"
             return replace(built, assumed={**built.assumed, "weights": f"bytes by the layout: {why}"}), joined
         if "model_type" in built.assumed and (different := self.difference(built, joined)):
             built = replace(built, assumed={**built.assumed, "parameters": different})
-        labels = tensor_formats(built, quants().get(stored_as) or quants()["BF16"])
+        labels = tensor_formats(built, quant(stored_as))
         stored = tuple(
             (_format(dtype, label, self.container), amount) for (dtype, amount), label in zip(joined.stored, labels, strict=True)
         )
@@ -114,6 +117,21 @@ def _plain(built: ModelIR, joined: Joined) -> str | None:
     if not sizes or built.native_quant or "quantization_config" in built.assumed:
         return None
     return _PLAIN.get(sizes.most_common(1)[0][0])
+
+
+def _of_bits(built: ModelIR, joined: Joined) -> str | None:
+    """The catalog's weight-only quantisation of about as many bits as the layers' matrices take; None where they take 16."""
+    inside = [
+        (tensor.elements, amount, dtype)
+        for tensor, (dtype, amount) in zip(built.tensors, joined.stored, strict=True)
+        if len(tensor.shape) > 1 and tensor.group in ("attention", "mlp", "experts", "shared_experts")
+    ]
+    bits = 8 * sum(amount for _, amount, _ in inside) / max(1, sum(elements for elements, _, _ in inside))
+    if bits < 6.5:
+        return "W4A16"
+    if bits < 12:
+        return "FP8" if any(dtype.startswith("f8") for _, _, dtype in inside) else "INT8-WO"
+    return None
 
 
 def _format(dtype: str, label: str, container: Container) -> str:

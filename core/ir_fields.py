@@ -263,7 +263,8 @@ def _nearest(raw: Mapping[str, Any]) -> str:
 def published_quant(raw: Mapping[str, Any]) -> str | None:
     """Id in data/catalog/quants of a `quantization_config`, or None where the catalog has no such scheme."""
     method, algorithm = (str(raw.get(key) or "").lower() for key in ("quant_method", "quant_algo"))
-    skipped = " ".join(map(str, raw.get("ignore") or raw.get("modules_to_not_convert") or []))
+    kept = raw.get("ignore") or raw.get("modules_to_not_convert")
+    skipped = " ".join(map(str, kept)) if isinstance(kept, list) else ""
     only_experts = "self_attn" in skipped
     if algorithm == "mixed_precision":
         return _mixed(raw)
@@ -281,6 +282,10 @@ def published_quant(raw: Mapping[str, Any]) -> str | None:
     if not method and not algorithm and bits in (2, 3, 4, 5, 6, 8):  # as MLX writes it
         group = raw.get("group_size", 64)
         return f"MLX-{bits}bit" if group == 64 else "MLX-4bit-G32" if (bits, group) == (4, 32) else None
+    if method in ("exl2", "exl3") and isinstance(bits, int | float) and 1 <= bits <= 16:
+        return f"{method.upper()}-{float(bits)}bpw"
+    if method == "auto-round" and (bits, raw.get("group_size", 128)) == (4, 128):
+        return "AUTOROUND-INT4"
     if method in ("awq", "gptq") and bits == 4:
         group = raw.get("group_size") or raw.get("q_group_size") or 128
         known = {128: "", 64: "-G64", 32: "-G32"}
@@ -313,7 +318,9 @@ def _compressed(raw: Mapping[str, Any], only_experts: bool) -> str | None:
         return "MXFP4" if only_experts else "MXFP4-ALL"
     groups = raw.get("config_groups")
     for group in groups.values() if isinstance(groups, Mapping) else ():
-        weights, inputs = group.get("weights") or {}, group.get("input_activations") or {}
+        weights, inputs = (group.get(part) or {} for part in ("weights", "input_activations")) if isinstance(group, Mapping) else ({}, {})
+        if not (isinstance(weights, Mapping) and isinstance(inputs, Mapping)):
+            continue
         bits, kind = weights.get("num_bits"), weights.get("type")
         if bits == 8 and kind == "float":
             if weights.get("strategy") == "block":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from core.catalog.models import ir, model, models
-from core.catalog.quants import quants
+from core.catalog.quants import quant
 from core.errors import HubError
 from core.hub_model import SOUND, HubModel
 from core.hub_names import is_hub_name, is_link, is_path, is_repo, split_changes, with_changes
@@ -134,7 +134,7 @@ def _common(made: ModelIR, fields: Fields, source: str) -> dict[str, Any]:
         "state_bytes_per_sequence": sum(b.attention.state_elements * b.attention.state_bytes_each * len(b.layers) for b in made.blocks),
         "max_context_tokens": made.max_context,
         "weights_bytes": weights,
-        "weights_quant": quants()[stored_as].id,
+        "weights_quant": quant(stored_as).id,
         "weights_from": "header" if made.stored else "layout",
         "fields": {name: {"value": value, "origin": origin} for name, (value, origin) in fields.origins(source).items()},
         "assumed": dict(made.assumed),

@@ -162,9 +162,14 @@ def test_an_unknown_type_is_taken_for_what_it_looks_like(hub: FakeHub) -> None:
 
 
 def test_a_quantisation_that_the_catalog_lacks_is_said(hub: FakeHub) -> None:
-    hub.repos["me/odd"] = repo_of({**CONFIG, "quantization_config": {"quant_method": "brandnew"}}, quantised(ir(SMALL), "awq"))
-    built = ir(fetch("me/odd").id)
-    assert not built.stored and "does not have its quantisation" in built.assumed["weights"]
+    """Its bytes are the header's all the same; only what kernels make of them is assumed."""
+    for method, alike in (("awq", "W4A16"), ("fp8", "FP8")):
+        tensors = quantised(ir(SMALL), method)
+        hub.repos[f"me/{method}"] = repo_of({**CONFIG, "quantization_config": {"quant_method": "brandnew"}}, tensors)
+        built = ir(fetch(f"me/{method}").id)
+        assert built.native_quant == built.stored_as == alike
+        assert weight_table(built, alike).bytes == sum(tensor[3] for tensor in tensors)
+        assert "not in the catalog" in built.assumed["quantization_config"]
 
 
 def test_mlx_repositories(hub: FakeHub) -> None:
