@@ -118,7 +118,9 @@ def join(ir: ModelIR, tensors: Iterable[StoredTensor], container: Container) -> 
         groups[place, _key(tensor.name, container)].append(tensor)
     taken: dict[int, tuple[str, int]] = {}
     wanted: dict[object, list[int]] = defaultdict(list)
-    alike = Counter((wants.layer, _role(wants)) for wants in ir.tensors) if container == "gguf" else Counter[tuple[int | None, str]]()
+    alike = Counter[tuple[int | None, str]]()
+    if container == "gguf":
+        alike.update((wants.layer, _role(wants)) for wants in ir.tensors if wants.group != "mtp")
     for i, wants in enumerate(ir.tensors):
         # A file may count its layers in another way than the layout does.
         place = "mtp" if wants.group == "mtp" else wants.layer if container == "gguf" else _layer(wants.name)

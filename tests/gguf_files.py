@@ -233,6 +233,9 @@ def _recurrent(ir: ModelIR, raw: Mapping[str, Any], arch: str) -> dict[str, Any]
         heads = raw["linear_num_value_heads"]
         return {"ssm.conv_kernel": raw["linear_conv_kernel_dim"], "ssm.state_size": raw["linear_key_head_dim"], "ssm.time_step_rank": heads,
                 "ssm.group_count": raw["linear_num_key_heads"], "ssm.inner_size": heads * raw["linear_value_head_dim"]}  # fmt: skip
+    if arch == "rwkv6":
+        return {"wkv.head_size": raw["head_size"], "time_mix_extra_dim": raw["time_mix_extra_dim"],
+                "time_decay_extra_dim": raw["time_decay_extra_dim"]}  # fmt: skip
     if arch == "rwkv7":
         ranks = {"decay": "decay", "a": "iclr", "v": "value_residual_mix", "gate": "gate"}
         return {"wkv.head_size": raw["head_dim"],
@@ -242,10 +245,11 @@ def _recurrent(ir: ModelIR, raw: Mapping[str, Any], arch: str) -> dict[str, Any]
         return {"ssm.conv_kernel": get("conv_kernel", "mamba_d_conv") or 4, "ssm.state_size": get("state_size", "mamba_d_state"),
                 "ssm.inner_size": narrow.shape[1], "ssm.time_step_rank": rank}  # fmt: skip
     if any(tensor.role == "ssm_d" for tensor in ir.tensors):
-        heads = get("mamba_num_heads", "mamba_n_heads")
-        return {"ssm.conv_kernel": get("conv_kernel", "mamba_d_conv"), "ssm.state_size": get("ssm_state_size", "mamba_d_state"),
+        heads = get("mamba_num_heads", "mamba_n_heads", "num_heads")
+        return {"ssm.conv_kernel": get("conv_kernel", "mamba_d_conv"),
+                "ssm.state_size": get("ssm_state_size", "mamba_d_state", "state_size"),
                 "ssm.time_step_rank": heads, "ssm.group_count": get("n_groups", "mamba_n_groups"),
-                "ssm.inner_size": heads * get("mamba_head_dim", "mamba_d_head")}  # fmt: skip
+                "ssm.inner_size": heads * get("mamba_head_dim", "mamba_d_head", "head_dim")}  # fmt: skip
     return {}
 
 

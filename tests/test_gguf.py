@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from core.gguf import FILE_TYPES, KEPT, TYPES, GgufHeader, Length, read_gguf
 from core.gguf_config import _FIELDS, ARCHITECTURES, config_of
 from core.hub_model import HubModel
 from core.ir import ModelIR
+from core.ir_build import build_ir
 from core.stored import StoredTensor
 from core.weights import weight_table
 
@@ -154,17 +156,19 @@ def cache(model: ModelIR) -> list[tuple[Any, ...]]:
     return sorted((a.kind, a.window or 0, a.heads, a.kv_elements_per_token, a.state_elements, layers) for a, layers in kinds)
 
 
-def from_gguf(name: str, quant: str) -> ModelIR:
-    found = header(gguf_of(ir(name), models()[name].config, quant))
+def from_gguf(model: ModelIR, config: Mapping[str, Any], quant: str) -> ModelIR:
+    found = header(gguf_of(model, config, quant))
     tensors = tuple(StoredTensor(t.name, t.type, t.elements, t.bytes) for t in found.tensors)
-    config = config_of(found, name)
-    return HubModel(repo="me/x", revision="0" * 40, file="x.gguf", container="gguf", config=config, tensors=tensors, quant=quant).ir()
+    read = config_of(found, "x.gguf")
+    return HubModel(repo="me/x", revision="0" * 40, file="x.gguf", container="gguf", config=read, tensors=tensors, quant=quant).ir()
 
 
 @pytest.mark.parametrize("kind", sorted(families()))
 def test_a_gguf_file_gives_the_model_that_its_config_gives(kind: str) -> None:
     name = families()[kind]
-    made, known = from_gguf(name, "Q4_K_M"), ir(name)
+    known = ir(name)
+    made = from_gguf(known, models()[name].config, "Q4_K_M")
+    assert "weights" not in made.assumed  # the bytes are the file's
     assert made.parameters == known.parameters and made.active_parameters == known.active_parameters
     assert made.layers == known.layers and made.tied_embeddings == known.tied_embeddings
     assert weight_table(made, "Q4_K_M").bytes == weight_table(known, "Q4_K_M").bytes and made.stored_as == "Q4_K_M"
@@ -175,8 +179,45 @@ def test_a_gguf_file_gives_the_model_that_its_config_gives(kind: str) -> None:
         assert cache(made) == cache(known)
 
 
+TINY = {"hidden_size": 256, "num_hidden_layers": 4, "vocab_size": 512, "tie_word_embeddings": False}
+
+
+@pytest.mark.parametrize("config", [
+    {**TINY, "model_type": "mamba2", "num_heads": 8, "head_dim": 64, "state_size": 64, "n_groups": 2, "conv_kernel": 4},
+    {**TINY, "model_type": "rwkv6", "head_size": 64, "time_mix_extra_dim": 32, "time_decay_extra_dim": 64, "intermediate_size": 768},
+])  # fmt: skip
+def test_families_that_the_catalog_has_no_model_of(config: dict[str, Any]) -> None:
+    known = build_ir(config, "me/tiny")
+    made = from_gguf(known, config, "Q8_0")
+    assert made.parameters == known.parameters and cache(made) == cache(known) and "weights" not in made.assumed
+
+
+@pytest.mark.parametrize("arch, kind, changes", [
+    ("granitemoe", "granitemoehybrid", {"expert_count": 4, "expert_used_count": 2, "feed_forward_length": 64}),
+    ("exaone-moe", "dots1", {"attention.sliding_window": 128, "attention.sliding_window_pattern": [True, True, True, False],
+                             "expert_count": 4, "expert_used_count": 2, "expert_feed_forward_length": 64}),
+    ("phimoe", "phimoe", {"attention.sliding_window": 0, "expert_count": 4, "expert_used_count": 2}),
+    ("hunyuan_vl", "hunyuan_v1_dense", {}), ("xverse", "llama", {}),
+])  # fmt: skip
+def test_architectures_that_share_a_layout(arch: str, kind: str, changes: dict[str, Any]) -> None:
+    """Of which layers slide and which have experts, the file's keys and tensors decide."""
+    keys = {"block_count": 4, "context_length": 4096, "embedding_length": 256, "feed_forward_length": 512, "attention.head_count": 4,
+            "attention.head_count_kv": 2, "attention.key_length": 64, "attention.value_length": 64, **changes}  # fmt: skip
+    router = [(f"blk.{n}.ffn_gate_inp.weight", (4, 256), "f32") for n in range(1, 4)] if "expert_count" in changes else []
+    file = gguf({"general.architecture": arch, **{f"{arch}.{key}": item for key, item in keys.items()}},
+                [("token_embd.weight", (512, 256), "f16"), *router])  # fmt: skip
+    made = build_ir(config_of(header(file), "x.gguf"), "me/x")
+    assert made.model_type == kind
+    kinds = {layer: (block.attention.kind, block.mlp.kind) for block in made.blocks for layer in block.layers}
+    moe = "moe" if router else "dense"
+    if arch == "exaone-moe":
+        assert kinds == {0: ("sliding", "dense"), 1: ("sliding", "moe"), 2: ("sliding", "moe"), 3: ("full", "moe")}
+    else:
+        assert set(kinds.values()) == {("full", moe)}
+
+
 def test_many_families_are_covered() -> None:
-    assert len(families()) >= 55
+    assert len(families()) >= 80
 
 
 @pytest.mark.parametrize("changes, word", [
