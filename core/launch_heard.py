@@ -16,7 +16,7 @@ from core.hub_model import HubModel
 from core.launch_experts import experts_in_host_memory, experts_of_layers, moe_layers
 from core.launch_flags import Table
 from core.launch_source import loaded
-from core.launch_words import ALL_LAYERS
+from core.launch_words import ALL_LAYERS, BACKEND_OF
 from core.resolve import container_of, find_model, names_unknown_quant, quant_in_name
 from core.units import GIB
 from core.weights import weight_table
@@ -337,7 +337,10 @@ def _llama_layout(heard: Heard) -> None:
         fields["gpu_layers"] = 0
         heard.notes.append("--device none is estimated as no layer on the GPU.")
     elif words.get("devices"):
-        count = len(re.split(r"[,/]", words["devices"]))
+        names = [name.strip() for name in re.split(r"[,/]", words["devices"])]
+        count = len(names)
+        if backend := BACKEND_OF.get(re.sub(r"\d+$", "", names[0]).lower()):
+            fields["backend"] = backend
     if words.get("tensor_split"):
         given = checked(words["tensor_split"])
         if mode == "none":
@@ -403,3 +406,6 @@ def _cache_type(heard: Heard) -> None:
         heard.fields["kv_dtype"] = kv_dtype(said).id
     except CatalogError as error:
         raise ScenarioError(str(error)) from error
+    plain = (None, "f16", "bf16", "f32")
+    if (heard.table.extends or heard.table.runtime) == "llama.cpp" and words.get("flash_attention") is False and pair[1] not in plain:
+        heard.notes.append(f"llama.cpp does not start with values in {pair[1]} and without flash attention.")

@@ -18,6 +18,9 @@ from core.launch_flags import Table
 
 ALL_LAYERS = 999  # more than any model has: llama.cpp takes it as "all"
 PRECISION = {"BF16": "BF16", "FP16": "FP16", "F16": "FP16", "FP32": "FP32", "F32": "FP32"}
+# Devices as llama.cpp lists them ("Vulkan0"), by back end; of the first two a command must always say that it means them.
+_DEVICE_OF = {"vulkan": "Vulkan", "sycl": "SYCL", "cuda": "CUDA", "rocm": "ROCm"}
+BACKEND_OF = {name.lower(): backend for backend, name in _DEVICE_OF.items()}
 _MADE_AT_START = {"FP8", "FP8-DYNAMIC", "BNB-INT4", "BNB-INT8"}  # a server can quantise to these itself
 _PLAIN = ("vision", "image_limit", "max_context", "threads", "gpu_layers", "cpu_offload_gib", "flash_attention", "gpu_experts")
 _DEFAULTED = ("max_sequences", "token_budget", "micro_batch", "memory_fraction")
@@ -219,6 +222,9 @@ def _llama_cpp(said: Said, knobs: LaunchKnobs, entry: Runtime, table: Table) -> 
         words["mmproj"] = knobs.mmproj or "mmproj.gguf"
         if knobs.mmproj is None:
             said.comments.append("mmproj.gguf stands for the file of the vision tower, which lies beside the model's.")
+    device = _DEVICE_OF.get(knobs.backend or "")
+    if device and (knobs.keep_defaults or knobs.backend in ("vulkan", "sycl")):
+        words["devices"], words["visible"] = ",".join(f"{device}{n}" for n in range(knobs.visible or knobs.device_count)), None
     words["numa"] = knobs.numa
     words["max_sequences"] = knobs.max_sequences  # always: slots left to the server share one cache instead
     if knobs.max_context is not None:  # llama-server divides -c among the slots of -np

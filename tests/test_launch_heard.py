@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from core.errors import ScenarioError
+from core.estimate import estimate, launch
 from core.launch_parse import parse
+from core.scenario import from_flat
 
 
 def test_settings_in_braces_and_left_empty() -> None:
@@ -32,6 +34,19 @@ def test_of_a_flag_that_stands_twice_the_last_counts() -> None:
     assert parse("vllm serve Qwen/Qwen3-8B --enforce-eager -O3").fields["cuda_graphs"] is False
 
 
+@pytest.mark.parametrize("devices", ["Vulkan1", "ROCm0,ROCm1", "SYCL0", "CUDA0,CUDA1"])
+def test_a_named_device_says_its_back_end(devices: str) -> None:
+    parsed = parse(f"llama-server -m Qwen3-8B-Q4_K_M.gguf -dev {devices}")
+    assert parsed.fields["backend"] == devices.lower().split(",")[0][:-1] and parsed.fields["count"] == devices.count(",") + 1
+    assert parse(parsed.command()).fields == parsed.fields
+
+
+def test_a_command_names_vulkan_s_devices() -> None:
+    asked = {"model": "Qwen/Qwen3-8B", "device": "RTX 4090", "count": 2, "backend": "vulkan"}
+    command = launch(estimate(from_flat(asked)))
+    assert "-dev Vulkan0,Vulkan1" in command and parse(command).fields["backend"] == "vulkan"
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -39,6 +54,7 @@ def test_of_a_flag_that_stands_twice_the_last_counts() -> None:
         ("ollama run qwen3:8b", "makes its cache for 4,096 tokens"),
         ("llama-server -m Qwen3-8B-Q4_K_M.gguf", "for its model's 40,960 tokens"),
         ("llama-server -m Qwen3-8B-Q4_K_M.gguf -c 4096", ""),
+        ("llama-server -m Qwen3-8B-Q4_K_M.gguf -c 4096 -fa off -ctv q8_0", "does not start with values in q8_0"),
         ("vllm serve cyankiwi/Qwen3-8B-AWQ-8bit --max-model-len 4096", "speaks of a quantisation that is not known here"),
     ],
 )
