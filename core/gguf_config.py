@@ -10,7 +10,7 @@ from typing import Any
 
 from core.errors import HubError
 from core.gguf import GgufHeader
-from core.gguf_layouts import lay_out
+from core.gguf_layouts import latent_attention, lay_out
 from core.gguf_parts import Parts
 from core.ir_families import FAMILIES
 from core.ir_family import Family
@@ -36,6 +36,12 @@ ARCHITECTURES: Mapping[str, str] = {
     "rwkv7": "rwkv7", "afmoe": "afmoe", "bailingmoe": "bailing_moe", "bailingmoe2": "bailing_moe", "minicpm3": "minicpm3",
     "step35": "step3p5", "mimo2": "mimo_v2_flash",
 }  # fmt: skip
+
+# What generates no text of its own.
+_OTHER_TASKS = frozenset({
+    "bert", "modern-bert", "neo-bert", "nomic-bert", "nomic-bert-moe", "jina-bert-v2", "jina-bert-v3", "eurobert", "gemma-embedding",
+    "llama-embed", "t5", "t5encoder", "wavtokenizer-dec", "qwen3tts", "pockettts", "eagle3", "dflash", "gemma4-assistant",
+})  # fmt: skip
 
 # Config field -> key of the architecture. Arrays of one number a layer give the first that is not 0.
 _FIELDS: Mapping[str, str] = {
@@ -74,6 +80,11 @@ def config_of(header: GgufHeader, name: str) -> dict[str, Any]:
         raise HubError(f"'{name}' is a vision or audio tower (mmproj), no language model; give the model's own GGUF file.")
     if header.metadata.get("general.type") in ("adapter", "imatrix", "vocab"):
         raise HubError(f"'{name}' is no model but of type '{header.metadata['general.type']}'; give the model's own GGUF file.")
+    if header.architecture in _OTHER_TASKS:
+        raise HubError(
+            f"'{name}' ({header.architecture}) is an encoder, a speech model or a draft for another model, which Roofcast does not "
+            "estimate; give the GGUF file of a decoder-only language model."
+        )
     file = Parts(header, name)
     config: dict[str, Any] = {field: found for field, key in _FIELDS.items() if (found := file.number(key)) is not None}
     config["model_type"] = kind = _model_type(file)
@@ -93,13 +104,15 @@ def config_of(header: GgufHeader, name: str) -> dict[str, Any]:
     if family is not None and not family.attends:
         config.pop("head_dim", None)
         config.pop("v_head_dim", None)
+    pattern = header.get("attention.sliding_window_pattern")
+    if isinstance(pattern, list) and config.get("sliding_window"):
+        config["layer_types"] = ["sliding_attention" if flag else "full_attention" for flag in pattern[:layers]]
     if family is not None:
-        pattern = header.get("attention.sliding_window_pattern")
-        if isinstance(pattern, list) and config.get("sliding_window"):
-            config["layer_types"] = ["sliding_attention" if flag else "full_attention" for flag in pattern[:layers]]
         _switches(config, family, file)
         lay_out(config, family, file)
     else:
+        if config.get("kv_lora_rank") and file.number("rope.dimension_count"):
+            latent_attention(config, file)
         # Recurrent layers of an architecture that is not known must not be taken for attention.
         start = f"{header.architecture}."
         recurrent = ("ssm.", "wkv.", "kda.", "shortconv.")

@@ -19,7 +19,7 @@ def lay_out(config: dict[str, Any], family: Family, file: Parts) -> None:
     kind, layers = config["model_type"], config["num_hidden_layers"]
     kv_heads = file.number("attention.head_count_kv") or 0
     if family.qkv == "mla":
-        _latent(config, file)
+        latent_attention(config, file)
     if family.indexer == "tokens" and not all(file.holds(n, "indexer.") for n in range(layers)):
         config["indexer_types"] = ["full" if file.holds(n, "indexer.") else "shared" for n in range(layers)]
     if family.moe == "after_dense" and config.get("num_experts") and "first_k_dense_replace" not in config:
@@ -73,7 +73,7 @@ def lay_out(config: dict[str, Any], family: Family, file: Parts) -> None:
         _gemma4(config, file)
 
 
-def _latent(config: dict[str, Any], file: Parts) -> None:
+def latent_attention(config: dict[str, Any], file: Parts) -> None:
     """Multi-head latent attention. Files state the latent as one head; older ones leave the values' width to the tensors."""
     rope, heads = file.need("rope.dimension_count"), file.need("attention.head_count")
     config["qk_rope_head_dim"] = rope

@@ -222,10 +222,12 @@ def test_many_families_are_covered() -> None:
 
 @pytest.mark.parametrize("changes, word", [
     ({"general.architecture": None}, "does not name its architecture"), ({"general.type": "adapter"}, "of type 'adapter'"),
-    ({"general.architecture": "clip"}, "vision or audio tower"), ({"llama.block_count": None}, "llama.block_count"),
+    ({"general.architecture": "clip"}, "vision or audio tower"),
+    ({"llama.block_count": None}, "llama.block_count"),
     ({"llama.embedding_length": None}, "lacks 'hidden_size'"), ({"llama.attention.head_count": None}, "lacks 'num_attention_heads'"),
     ({"general.architecture": "mamba", "mamba.block_count": 4}, "lacks"),
     ({"general.architecture": "mamba9", "mamba9.block_count": 4, "mamba9.ssm.state_size": 16}, "'mamba9'.*not supported"),
+    ({"general.architecture": "bert"}, "is an encoder, a speech model or a draft"),
 ])  # fmt: skip
 def test_a_header_without_what_is_needed(changes: dict[str, Any], word: str) -> None:
     name = "meta-llama/Llama-3.1-8B-Instruct"
@@ -241,3 +243,19 @@ def test_an_unknown_architecture_is_named() -> None:
     file = gguf({**metadata, "general.architecture": "newarch"}, infos_of(ir(name), "F16"))
     made = HubModel(repo="me/x", revision="0" * 40, container="gguf", config=config_of(header(file), "x.gguf")).ir()
     assert "'newarch' is not known" in made.assumed["model_type"] and made.parameters == ir(name).parameters
+
+
+def test_latent_attention_and_windows_of_an_unknown_architecture() -> None:
+    """Files state the latent as one head as wide as it is; taken for a plain head it would be many times the weights."""
+    name = "deepseek-ai/DeepSeek-V3.2"
+    metadata = {key.replace("deepseek32.", "newarch."): item for key, item in metadata_of(ir(name), models()[name].config).items()}
+    file = gguf({**metadata, "general.architecture": "newarch"}, infos_of(ir(name), "F16"))
+    made = build_ir(config_of(header(file), "x.gguf"), "me/x")
+    assert "laid out as a deepseek_v3 model" in made.assumed["model_type"] and {b.attention.kind for b in made.blocks} == {"mla"}
+    assert made.parameters == pytest.approx(ir(name).parameters, rel=0.002)  # all but its indexer
+    keys = {"block_count": 4, "context_length": 4096, "embedding_length": 256, "feed_forward_length": 512, "attention.head_count": 4,
+            "attention.sliding_window": 64, "attention.sliding_window_pattern": [True, False, True, False]}  # fmt: skip
+    file = gguf({"general.architecture": "newarch", **{f"newarch.{key}": item for key, item in keys.items()}},
+                [("token_embd.weight", (512, 256), "f16")])  # fmt: skip
+    made = build_ir(config_of(header(file), "x.gguf"), "me/x")
+    assert {layer: b.attention.kind for b in made.blocks for layer in b.layers} == {0: "sliding", 1: "full", 2: "sliding", 3: "full"}
