@@ -55,6 +55,8 @@ _MEANING = {name: meaning for meaning, names in ALIASES.items() for name in name
 # Fields of layers whose state and tensors no other family tells.
 _RECURRENT = ("ssm_", "mamba_", "linear_", "rwkv_", "wkv_", "kda_", "time_mix", "lru_", "rnn_", "attn_layer_", "shortconv_")
 
+_DTYPES = ("bfloat16", "float16", "float32")  # of weights that are not quantised
+
 # What such a class computes is no next token.
 _OTHER_TASK = re.compile(r"(MaskedLM|Classification|QuestionAnswering|Detection|Segmentation|CTC|PreTraining|Encoder|(?<!Chat)Model)$")
 
@@ -229,6 +231,8 @@ class Fields:
         if not isinstance(value, str) or value == "auto":
             self.assumed["torch_dtype"] = "bfloat16: the config does not say"
             return "bfloat16"
+        if "torch_dtype" in self.changes and value.removeprefix("torch.") not in _DTYPES:
+            raise self.wrong("torch_dtype", value, f"one of {', '.join(_DTYPES)}")
         return value.removeprefix("torch.")
 
     def native_quant(self) -> str | None:

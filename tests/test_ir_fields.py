@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from core.catalog.models import ir
+from core.errors import ScenarioError
 from core.ir_fields import published_quant
 
 CT = "compressed-tensors"
@@ -26,3 +28,9 @@ CT = "compressed-tensors"
 )
 def test_a_published_quantisation_is_named_or_left_open(raw: dict[str, Any], quant: str | None) -> None:
     assert published_quant(raw) == quant
+
+
+def test_a_type_of_weights_set_by_hand_is_one_that_counts() -> None:
+    assert ir("Qwen/Qwen3-8B?torch_dtype=float32").native_dtype == "float32"
+    with pytest.raises(ScenarioError, match="torch_dtype = 'float8', which is not one of bfloat16, float16, float32"):
+        ir("Qwen/Qwen3-8B?torch_dtype=float8")

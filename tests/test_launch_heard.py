@@ -41,6 +41,11 @@ def test_a_named_device_says_its_back_end(devices: str) -> None:
     assert parse(parsed.command()).fields == parsed.fields
 
 
+def test_graphs_that_a_command_lists_are_written_back() -> None:
+    parsed = parse("text-generation-launcher --model-id Qwen/Qwen3-8B --num-shard 1 --cuda-graphs 1,2")
+    assert parsed.fields["cuda_graphs"] is True and parse(parsed.command()).fields == parsed.fields
+
+
 def test_a_command_names_vulkan_s_devices() -> None:
     asked = {"model": "Qwen/Qwen3-8B", "device": "RTX 4090", "count": 2, "backend": "vulkan"}
     command = launch(estimate(from_flat(asked)))
