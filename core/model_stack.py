@@ -27,10 +27,35 @@ def kind_name(block: Block) -> str:
 
 
 def kind_names(model: ModelIR) -> dict[str, str]:
-    """The kinds of layers in words, by block; kinds that sound alike keep their block's name beside."""
+    """The kinds of layers in words, by block; kinds that sound alike say in what they differ."""
     names = {block.name: kind_name(block) for block in model.blocks}
+    for telling in (_width, _kv_heads, _window, _indexer):
+        for name in {name for name in names.values() if list(names.values()).count(name) > 1}:
+            alike = [block for block in model.blocks if names[block.name] == name]
+            if len({telling(block) for block in alike}) > 1:
+                names |= {block.name: ", ".join(filter(None, (name, telling(block)))) for block in alike}
     twice = {name for name in names.values() if list(names.values()).count(name) > 1}
     return {key: f"{name} ({key})" if name in twice else name for key, name in names.items()}
+
+
+def _width(block: Block) -> str:
+    return f"{block.mlp.intermediate:,} wide" if block.mlp.kind != "none" else ""
+
+
+def _kv_heads(block: Block) -> str:
+    return _plural(block.attention.kv_heads, "KV head") if block.attention.kv_heads else ""
+
+
+def _window(block: Block) -> str:
+    return f"window of {block.attention.window:,}" if block.attention.window else ""
+
+
+def _indexer(block: Block) -> str:
+    return "with an indexer" if block.attention.index_elements else ""
+
+
+def _plural(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def attention_words(attention: Attention) -> str:
@@ -48,7 +73,7 @@ def attention_words(attention: Attention) -> str:
     shared = ", reads an earlier layer's cache" if attention.kv_shared else ""
     if attention.state_elements:
         shared += f"; beside it a recurrent mixer with a state of {attention.state_elements:,} elements a sequence"
-    return f"{said}: {attention.heads} heads over {attention.kv_heads} KV heads of {widths}{window}{shared}"
+    return f"{said}: {_plural(attention.heads, 'head')} over {_plural(attention.kv_heads, 'KV head')} of {widths}{window}{shared}"
 
 
 def mlp_words(mlp: Mlp) -> str:
@@ -158,6 +183,6 @@ def cards(model: ModelIR) -> dict[str, Card]:
 
 def _size(block: Block, parameters: int) -> str:
     if block.passes == 1:
-        return f"{short(parameters // len(block.layers))} parameters each"
+        return f"{short(parameters // len(block.layers))} parameters" + (" each" if len(block.layers) > 1 else "")
     held = round(len(block.layers) / block.passes)
     return f"which share {held} × {short(parameters // held)} parameters, held once and read by each"

@@ -64,8 +64,10 @@ def _any_layer(tensor: Tensor) -> str:
 def group_rows(rows: Sequence[Row]) -> list[Row]:
     """The sums of `tensor_rows` by group, and the total: of the language model, without prediction modules."""
     names = list(dict.fromkeys(row["Group"] for row in rows))
-    found = [_sum(name, [row for row in rows if row["Group"] == name]) for name in names]
-    return [*found, _sum("Total", [row for row in rows if row["Counted"]])]
+    counted = {row["Group"] for row in rows if row["Counted"]}
+    found = {name: _sum(name, [row for row in rows if row["Group"] == name]) for name in names}
+    beside = [{**found[name], "Group": f"{name}, beside the total"} for name in names if name not in counted]
+    return [*(found[name] for name in names if name in counted), _sum("Total", [row for row in rows if row["Counted"]]), *beside]
 
 
 def _sum(name: str, rows: Sequence[Row]) -> Row:

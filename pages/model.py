@@ -37,7 +37,7 @@ def _header(choice: Choice) -> None:
     total, active = parameters(model), parameters(model, active=True)
     per_token, size, longest = cache_per_token(model, choice.kv), weights(model, choice.quant), context(model)
     late = past_windows(model, choice.kv)
-    growth = f"as {choice.kv}" if late is None else f"as {choice.kv}; {show(late, 'B')} past the windows"
+    growth = f"as {choice.kv}" if late is None else f"as {choice.kv}; {show(late, 'B') if late else 'none'} past the windows"
     with st.grid(min_column_width=138, gap="medium"):
         number.tile("Parameters", total, short(float(value(total))), key="parameters", note=f"{model.parameters:,}")
         if model.active_parameters < model.parameters:

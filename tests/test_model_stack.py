@@ -34,6 +34,14 @@ def test_every_model_keeps_all_its_layers() -> None:
         assert len(set(kind_names(model).values())) == len(model.blocks) and all(card.attention or card.mlp for card in told.values()), name
 
 
+def test_kinds_that_sound_alike_say_in_what_they_differ() -> None:
+    """None by a block's own name, which says nothing to a reader: "feed-forward (none+dense 5)"."""
+    many = kind_names(ir("nvidia/Llama-3_3-Nemotron-Super-49B-v1")).values()
+    assert {"full attention + feed-forward, 28,672 wide", "feed-forward, 2,816 wide"} < set(many)
+    for name in models():
+        assert not [kind for key, kind in kind_names(ir(name)).items() if f"({key})" in kind], name
+
+
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=60))
 def test_folding_loses_nothing(kinds: list[str]) -> None:
     unfolded_groups = unfolded(stack(of_kinds(kinds)))

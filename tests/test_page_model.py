@@ -67,6 +67,14 @@ def test_the_form_says_what_is_weighed() -> None:
     assert {button.key: button.label for button in page.button}["number-weights"] == "15.3 GiB"
 
 
+def test_layers_that_come_once_share_a_box_and_towers_stand_below_the_total() -> None:
+    page = opened(model="nvidia/Llama-3_3-Nemotron-Super-49B-v1")
+    drawn = "".join(item.proto.body for item in page.get("html"))
+    assert drawn.count('class="stack-group once"') == 1 and "layers 12–41" in drawn and "one layer, 503 M parameters<" in drawn
+    groups = list(opened(model="gemma-3-27b-it", model_view="Tensors").dataframe[0].value["Group"])
+    assert groups[-2:] == ["Total", "Vision tower, beside the total"]
+
+
 def test_numbers_explain_themselves() -> None:
     page = opened(model="gpt-oss-120b")
     for key in ("parameters", "active", "kv", "weights"):

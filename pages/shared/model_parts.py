@@ -32,7 +32,8 @@ def tensors(choice: Choice) -> None:
     config = {
         "Parameters": st.column_config.NumberColumn(format="localized"),
         "Bytes": st.column_config.NumberColumn(format="localized"),
-        "GiB": st.column_config.NumberColumn(format="%.3f"),
+        "GiB": st.column_config.NumberColumn(format="localized"),
+        "Tensors": st.column_config.NumberColumn(format="localized"),
         "Share (%)": st.column_config.NumberColumn(format="%.2f"),
         "Name": st.column_config.TextColumn(width="large"),
     }
@@ -58,7 +59,7 @@ def cache(choice: Choice) -> None:
         for at, row in enumerate(model_cache.type_rows(model, tokens)):
             number.tile(
                 row["type"], row["sequence"], show(float(value(row["sequence"])), "B"), key=f"cache-{at}",
-                note=f"{show(row['more'], 'B')} for each further token",
+                note=f"{show(row['more'], 'B')} for each further token" if row["more"] else "nothing for further tokens",
             )  # fmt: skip
     st.caption("Of one sequence, before any split over devices; runtimes round up to blocks and may keep more of sliding layers.")
     rows = model_cache.growth_rows(model, choice.kv)
@@ -70,9 +71,12 @@ def cache(choice: Choice) -> None:
         "Window": st.column_config.NumberColumn(format="localized"),
         "MiB": st.column_config.NumberColumn(format="%.2f"),
         "Holds": st.column_config.TextColumn("A layer keeps of a token", width="medium"),
+        "Which": st.column_config.TextColumn("Which layers"),
     }
+    order = ["Kind of layer", "Layers", "Holds", "Tokens", "Bytes a token", "MiB", "Which"]
     st.markdown(f"**Which layers hold what, at {tokens:,} tokens**")
-    st.dataframe(pd.DataFrame(model_cache.kind_rows(model, choice.kv, tokens)), hide_index=True, column_config=config, placeholder="")
+    kinds = pd.DataFrame(model_cache.kind_rows(model, choice.kv, tokens))
+    st.dataframe(kinds, hide_index=True, column_config=config, column_order=order, placeholder="")
     with st.expander("Layer by layer"):
         st.dataframe(
             pd.DataFrame(model_cache.held_rows(model, choice.kv, tokens)), hide_index=True, column_config=config, height=420, placeholder=""
