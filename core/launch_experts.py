@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from core.launch_heard import Heard
 
 _PATTERN = 200  # characters of a tensor pattern
+_PARTS = ("gate", "up", "down")
 
 
 def experts_in_host_memory(heard: Heard) -> None:
@@ -27,28 +28,32 @@ def experts_in_host_memory(heard: Heard) -> None:
     if first and moe == []:
         heard.not_modelled.append(("--n-cpu-moe", f"{model} has no experts"))
         return
-    away = {n for n in moe if n < first} if moe is not None else None
-    kept: set[int] = set()  # by a pattern before: of several that match a tensor, the first decides
+    away = {(n, part) for n in moe or () if n < first for part in _PARTS}
+    kept: set[tuple[int, str]] = set()  # by a pattern before: of several that match a tensor, the first decides
     for pattern, place in (p.rpartition("=")[::2] for p in patterns if "=" in p):
         on_cpu = place.strip().upper() == "CPU"
-        layers = _matched(pattern, moe if moe is not None else [0, ALL_LAYERS - 1], others=not on_cpu)
+        matched = _matched(pattern, moe if moe is not None else [0, ALL_LAYERS - 1], others=not on_cpu)
         if not on_cpu:
             heard.not_modelled.append(("--override-tensor", f"{pattern}={place}: which card holds a tensor is not estimated"))
-            kept |= layers or set()
-        elif layers is None:
-            heard.not_modelled.append(("--override-tensor", f"{pattern}=CPU: only whole layers' experts in host memory are estimated"))
-        elif away is not None:
-            away |= layers - kept
-        elif len(layers - kept) == 2:
+            kept |= matched
+        elif not matched:
+            heard.not_modelled.append(("--override-tensor", f"{pattern}=CPU: only experts in host memory are estimated"))
+        elif moe is not None:
+            away |= matched - kept
+        elif len(matched - kept) == 2 * len(_PARTS):
             first = ALL_LAYERS
-    if away is not None and moe is not None:
-        if away:
-            heard.fields["experts_on_cpu"] = len(away)
-            heard.launch["experts_on_cpu"] = moe[len(away) - 1] + 1
-            if away != set(moe[: len(away)]):
-                heard.notes.append(f"The experts of {len(away)} layers stay in host memory; the estimate takes the first so many.")
-    elif first:
-        heard.fields["experts_on_cpu"] = heard.launch["experts_on_cpu"] = first
+        else:
+            heard.not_modelled.append(("--override-tensor", f"{pattern}=CPU: which layers it means follows from the model, not known here"))
+    if moe is None:
+        if first:
+            heard.fields["experts_on_cpu"] = heard.launch["experts_on_cpu"] = first
+    elif away:
+        count = max(1, round(len(away) / len(_PARTS)))  # gate, up and down of a layer are alike in size
+        heard.fields["experts_on_cpu"] = count
+        heard.launch["experts_on_cpu"] = moe[count - 1] + 1
+        if away != {(n, part) for n in moe[:count] for part in _PARTS}:
+            held = f"{len(away)} of {len(moe) * len(_PARTS)} matrices of experts"
+            heard.notes.append(f"{held} stay in host memory: estimated as all those of the first {count} layers that have experts.")
 
 
 def moe_layers(model: str | None) -> list[int] | None:
@@ -56,23 +61,18 @@ def moe_layers(model: str | None) -> list[int] | None:
     return None if model is None else sorted(n for block in models.ir(model).blocks if block.mlp.kind == "moe" for n in block.layers)
 
 
-def _matched(pattern: str, layers: list[int], *, others: bool) -> set[int] | None:
-    """The layers all of whose experts a tensor pattern matches; None where it matches only some, or `others` that it must not."""
+def _matched(pattern: str, layers: list[int], *, others: bool) -> set[tuple[int, str]]:
+    """Layers and parts of their experts that a tensor pattern matches; none where it matches `others` that it must not."""
     if len(pattern) > _PATTERN or re.search(r"\)[*+{]|[*+}][*+{]|\.\*.*\.\*.*\.\*.*\.\*", pattern):
-        return None  # might take for ever to match
+        return set()  # might take for ever to match
     try:
         compiled = re.compile(pattern)
     except re.error as error:
         raise ScenarioError(f"The tensor pattern '{pattern}' is no regular expression ({error}); correct it.") from None
-    if not others and any(compiled.search(name) for name in ("token_embd.weight", "output.weight")):
-        return None
-    whole = set()
-    for n in layers:
-        hits = [bool(compiled.search(f"blk.{n}.ffn_{part}_exps.weight")) for part in ("gate", "up", "down")]
-        if (not others and compiled.search(f"blk.{n}.attn_q.weight")) or any(hits) != all(hits):
-            return None
-        whole |= {n} if all(hits) else set()
-    return whole or None
+    beside = ["token_embd.weight", "output.weight", *(f"blk.{n}.attn_q.weight" for n in layers)]
+    if not others and any(compiled.search(name) for name in beside):
+        return set()
+    return {(n, part) for n in layers for part in _PARTS if compiled.search(f"blk.{n}.ffn_{part}_exps.weight")}
 
 
 def experts_of_layers(heard: Heard, kept: int) -> None:

@@ -311,6 +311,7 @@ def test_variables_and_files_that_the_text_itself_sets() -> None:
         ("llama-server -hf unsloth/Qwen3-30B-A3B-GGUF:Q4_K_M -cmoe", "experts_on_cpu", 48),
         ("llama-server -m DeepSeek-R1-Q4_K_M.gguf --n-cpu-moe 10", "experts_on_cpu", 7),  # the first three have none
         ("llama-server -m Qwen3-30B-A3B-Q4_K_M.gguf -ot 'blk\\.(2[0-9])\\.ffn_.*_exps\\.=CPU'", "experts_on_cpu", 10),
+        ("llama-server -m Qwen3-30B-A3B-Q4_K_M.gguf -ot '.ffn_(up|down)_exps.=CPU'", "experts_on_cpu", 32),  # two thirds of 48 layers'
         # of several patterns that match a tensor the first decides
         ("llama-server -m Qwen3-30B-A3B-Q4_K_M.gguf -ot 'blk\\.[0-9]\\.=CUDA0' -ot exps=CPU", "experts_on_cpu", 38),
         ("CUDA_VISIBLE_DEVICES='' llama-server -m Qwen3-8B-Q4_K_M.gguf", "gpu_layers", 0),
@@ -350,7 +351,7 @@ def test_a_flag_sets_its_knob(text: str, knob: str, amount: Any) -> None:
         ("llama-server -m Qwen3-8B-Q4_K_M.gguf -mg 1", "--main-gpu"),
         ("VLLM_PP_LAYER_PARTITION=20,16 vllm serve Qwen/Qwen3-8B -tp 2", "VLLM_PP_LAYER_PARTITION"),
         ("llama-server -m Qwen3-8B-Q4_K_M.gguf --n-cpu-moe 4", "--n-cpu-moe"),
-        ("llama-server -m Qwen3-30B-A3B-Q4_K_M.gguf -ot 'ffn_up_exps=CPU'", "--override-tensor"),
+        ("llama-server -m Qwen3-30B-A3B-Q4_K_M.gguf -ot 'attn_q=CPU'", "--override-tensor"),
         ("llama-server -m Qwen3-30B-A3B-Q4_K_M.gguf -ot '(a+)+x=CPU'", "--override-tensor"),
         ("llama-server -m Qwen3-8B-Q4_K_M.gguf -kvu", "-kvu"),
         ("vllm serve Qwen/Qwen3-8B -tp 2 -ep", "expert parallel"),  # it has no experts
