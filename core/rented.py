@@ -60,7 +60,8 @@ def devices_words(row: Instance) -> str:
 
 def sentence(row: Instance) -> str:
     """The machine and its price, or why no estimate is made on it."""
-    held = ", ".join(filter(None, (devices_words(row), row.vcpus and f"{row.vcpus} vCPU", row.ram_gb and f"{row.ram_gb:,.10g} GB of RAM")))
+    parts = [devices_words(row), f"{row.vcpus} vCPU" if row.vcpus else "", f"{row.ram_gb:,.10g} GB of RAM" if row.ram_gb else ""]
+    held = ", ".join(part for part in parts if part)
     price = "no price was published where we looked" if row.usd_per_h is None else f"${row.usd_per_h:,.2f} an hour {row.price_is}"
     note = f" ({row.note})" if row.note else ""
     why = f" It cannot be estimated: {row.unsupported}." if row.unsupported else ""

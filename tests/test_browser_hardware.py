@@ -40,7 +40,7 @@ def test_from_the_table_to_an_estimate_on_ones_own_device(_home: None, address: 
         page.wait_for_timeout(300)
     page.wait_for_url("**devices=*devices=*")
     page.get_by_role("tab", name="Side by side").click()
-    expect(page.locator(".hw.cmp td.d").first).to_be_visible(timeout=10_000)
+    expect(page.locator(".side td.d").first).to_be_visible(timeout=10_000)
 
     page.goto(f"{address}/hardware?devices=rtx-4090&hardware_view=Edit+or+add")
     settled(page)

@@ -14,6 +14,7 @@ def test_a_command_fills_in_the_form() -> None:
     assert page.number_input("max_context").value is None and page.selectbox("kv_dtype").value == "auto"
     assert page.query_params["cuda_graphs"] == "false"
     told = " ".join(c.value for c in page.caption).replace("\\", "")
+    assert "does not say on which device it runs" in told
     assert "Unknown, and so left out:** --foo" in told and "--async-scheduling: no part of the estimate" in told
 
 

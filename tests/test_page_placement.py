@@ -91,6 +91,8 @@ def test_devices_that_a_split_leaves_idle_hold_nothing_and_are_counted_apart() -
     assert "GPU 7" in grid(page) and "GPU 8" not in grid(page)
     large = opened(model="Llama-3.1-405B-Instruct", quant="BF16", **many)
     assert "on each of the 8 cards in use (8 of 16 are idle), and 72.9 GiB of H100 SXM5 80GB may be used" in words(large)
+    large.button("fewest-show").click().run()
+    assert title(large).startswith("Llama-3.1-405B-Instruct on 16 H100 SXM5 80GB: ")
 
 
 def test_a_card_whose_experts_lie_in_host_memory_holds_no_whole_layers() -> None:

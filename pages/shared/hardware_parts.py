@@ -13,6 +13,7 @@ from core.hardware_library import Fact, Said, changed, compared, estimate_knobs,
 from core.hardware_library import facts as facts_of
 from core.rented import rented
 from pages.shared import charts, hardware_instances
+from pages.shared import side_by_side as side_by_side_table
 from pages.shared.words import escape
 
 _CSS = """
@@ -27,7 +28,6 @@ _CSS = """
 .hw .s { opacity: 0.78; font-size: 0.85rem; }
 .hw .g { border: 1px solid #D55E00; border-radius: 4px; padding: 0 0.3rem; font-size: 0.78rem; white-space: nowrap; }
 .hw .c { display: block; font-size: 0.85rem; margin-top: 0.15rem; }
-.hw .d { background: color-mix(in srgb, #E69F00 24%, transparent); font-weight: 600; }
 .hw a { color: inherit; }
 .hw ul { margin: 0.6rem 0 0; padding-left: 1.1rem; }
 @media (max-width: 640px) {
@@ -36,14 +36,6 @@ _CSS = """
     border-bottom: 1px solid color-mix(in srgb, currentColor 14%, transparent); }
   .hw.facts td { border: 0; padding: 0.1rem 0; }
   .hw.facts td:last-child { grid-column: 1 / -1; font-size: 0.86rem; }
-}
-.hw.cmp th, .hw.cmp td { padding: 0.36rem 0.6rem; }
-@media (max-width: 640px) {
-  .hw.cmp { overflow: visible; }
-  .hw.cmp tr { display: grid; grid-template-columns: repeat(var(--devices), minmax(0, 1fr)); }
-  .hw.cmp th, .hw.cmp td { padding: 0.25rem 0.35rem; overflow-wrap: anywhere; font-size: 0.85rem; }
-  .hw.cmp th:first-child { display: none; }
-  .hw.cmp td.f { grid-column: 1 / -1; border: 0; padding-bottom: 0; }
 }
 </style>
 """
@@ -129,15 +121,7 @@ def side_by_side(chosen: Sequence[Device]) -> None:
     only = st.toggle("Only what differs", key="hardware_differs", bind="query-params")
     st.caption(f"Marked: what differs from {escape(chosen[0].name)}.")
     lines = [line for line in compared(chosen) if any(line.marks) or not only]
-    head = "".join(f"<th>{html(device.name)}</th>" for device in chosen)
-    rows = "".join(
-        f'<tr><td class="f">{html(line.title)}</td>'
-        + "".join(f'<td class="{"d" if mark else ""}">{html(cell)}</td>' for cell, mark in zip(line.cells, line.marks, strict=True))
-        + "</tr>"
-        for line in lines
-    )
-    table = f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table>"
-    st.html(f'{_CSS}<div class="hw cmp" style="--devices:{len(chosen)}">{table}</div>')
+    side_by_side_table.draw([device.name for device in chosen], [(line.title, line.cells, line.marks) for line in lines])
 
 
 def roofline(chosen: Sequence[Device]) -> None:

@@ -13,7 +13,7 @@ from core.errors import RoofcastError
 from core.inspect_model import as_published, field_rows, inspect_model, model_option, model_options, record_source, set_by_hand
 from core.quantity import value
 from core.units import show
-from pages.shared import controls, model_diagram, number
+from pages.shared import controls, model_diagram, number, side_by_side
 from pages.shared.model_choose import Choice
 from pages.shared.words import escape
 
@@ -149,19 +149,18 @@ def compare(choice: Choice) -> None:
     with right:
         only = st.toggle("Only what differs", True, key="only-differs")
     other = inspect_model(picked)
-    rows = pd.DataFrame(model_diff.diff_rows(choice.found, other))
-    differing = rows[rows["Differs"]]
+    rows = model_diff.diff_rows(choice.found, other)
+    differing = [row for row in rows if row["Differs"]]
     st.caption(f"{len(differing)} of {len(rows)} differ.")
     shown = differing if only else rows
-    if shown.empty:
+    if not shown:
         st.caption("The two are alike in everything that is known of them.")
         return
-    marked = shown if only else shown.style.apply(_mark, axis=1)
-    names = {"Left": choice.found.facts["id"], "Right": other.facts["id"]}
-    st.dataframe(
-        marked, hide_index=True, height="content", column_order=("Part", "What", "Left", "Right"),
-        column_config={side: st.column_config.TextColumn(name, width="large") for side, name in names.items()},
-    )  # fmt: skip
+    lines = [
+        (f"{row['What']}", (f"{row['Left']}", f"{row['Right']}"), (row["Differs"] and not only, row["Differs"] and not only))
+        for row in shown
+    ]
+    side_by_side.draw([choice.found.facts["id"], other.facts["id"]], lines)
 
 
 def _against(key: str) -> None:
@@ -169,8 +168,3 @@ def _against(key: str) -> None:
         st.query_params.pop("against", None)
     else:
         st.query_params["against"] = st.session_state[key]
-
-
-def _mark(row: pd.Series[Any]) -> list[str]:
-    """Amber behind the two sides of what differs; translucent, so that it suits light and dark."""
-    return ["background-color: rgba(230, 159, 0, 0.22)" if row["Differs"] and name in ("Left", "Right") else "" for name in row.index]

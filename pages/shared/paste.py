@@ -57,6 +57,8 @@ def _tell() -> None:
     found: Filled | None = st.session_state.get(_FOUND)
     if found is None:
         return
+    if "device" not in found.controls:
+        st.caption("The command does not say on which device it runs: choose it under Device below.")
     for sentence in (*found.refused, *found.notes):
         st.caption(escape(sentence))
     if found.unknown:

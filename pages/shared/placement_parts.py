@@ -86,7 +86,7 @@ def _fewest(found: Placement) -> None:
     fewest = minimum_devices(found.scenario)
     st.markdown(escape(fewest.sentence))
     st.caption(_FEWEST)
-    if fewest.found is not None and fewest.count != found.scenario.system.devices:
+    if fewest.found is not None and (found.idle or fewest.count != found.scenario.system.devices):
         if found.unlike:
             st.button("Show this", key="fewest-show", on_click=controls.lay, args=(fewest.found.scenario.with_(gpu_layers=None),))
         else:

@@ -54,4 +54,4 @@ def of_devices(devices: Sequence[Device]) -> None:
         last()
     else:
         named = "these devices" if len(devices) > 1 else "it with another"
-        link(*(on_device(what_if_state.current(), device) for device in devices), label=f"Compare {named} for the model asked about last")
+        link(*(on_device(what_if_state.current(), device) for device in devices), label=f"Compare {named}")
