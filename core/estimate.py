@@ -153,7 +153,7 @@ def _limits_of(
     low, high = 0.0, 2.0**27
 
     def takes(tokens: float) -> float:
-        per = float(cache_of_sequence(plan, c, tokens, "")) * (1 - float(bare.host_layers))
+        per = float(cache_of_sequence(plan, c, tokens, "")) * (1 - float(bare.host_cache))
         return float(per * np.ceil(c.layers / c.pp) / c.layers * users if part is None else per * part * users)
 
     if takes(1.0) > pool:

@@ -127,7 +127,7 @@ class _Writer:
     def size(self, name: str, default: int | None = None, *, beside: bool = False) -> int:
         """A whole number of the vision_config, or of what stands beside it; `default` is noted where it is taken."""
         value = self.vision.get(name, self.config.get(name) if beside else None)
-        if isinstance(value, list | tuple) and value and len(set(value)) == 1:
+        if isinstance(value, list | tuple) and value and all(one == value[0] for one in value):
             value = value[0]
         if value is None and default is not None:
             self.assumed[name] = f"{default}: the config does not say"
@@ -218,7 +218,9 @@ class _Writer:
             rows = self.vision.get("num_position_embeddings")
             if rows is None:
                 rows = (self.size("image_size") // self.patch) ** 2 + self.kind.class_token
-            self.put("position_embedding", (int(rows), self.width), "position", "replicated", "layers")
+            else:
+                rows = self.size("num_position_embeddings")
+            self.put("position_embedding", (rows, self.width), "position", "replicated", "layers")
         elif self.kind.positions == "grid":
             sides = self.size("init_pos_emb_height", 64), self.size("init_pos_emb_width", 64)
             self.put("position_embedding", (*sides, self.width), "position", "replicated", "layers")

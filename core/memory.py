@@ -75,6 +75,7 @@ class Fit:
     limit: Any
     headroom: Any
     host_layers: Any  # share of layers in host memory
+    host_cache: Any  # share of the cache there
     host_experts: Any  # share of experts in host memory (at least host_layers)
     gpu_layers: Any
     experts_on_cpu: Any
@@ -207,6 +208,8 @@ def fit(plan: Plan, c: Columns) -> Fit:
     host_experts = np.maximum(host_layers, on_cpu / moe_layers if moe_layers else 0.0)
     note = "found so that the device is filled, or as set"
     away = solved("share of layers in host memory", host_layers, "", note, c.users)
+    nothing_away = like(0.0, c.users, "cache in host memory")
+    cache_away = pick(c.streams, nothing_away, away)  # where weights are copied for each step the cache stays
     experts_away = solved("share of experts in host memory", host_experts, "", note, c.users)
 
     dense_stay, experts_stay, stays, goes = [], [], [], []  # type: ignore[var-annotated]
@@ -227,8 +230,8 @@ def fit(plan: Plan, c: Columns) -> Fit:
     head = pick(plain(all_away.astype(float)), nothing, plan.head_bytes)
     if not plan.tied and np.any(all_away):  # a tied head is the table, which is counted below
         goes.append(pick(plain(all_away.astype(float)), plan.head_bytes, nothing))
-    kv_each = held_here(amount=per_sequence, elsewhere=away)
-    kv_mean = held_here(amount=cache_of_sequence(plan, c, context_while_decoding(c), "KV cache at mean context"), elsewhere=away)
+    kv_each = held_here(amount=per_sequence, elsewhere=cache_away)
+    kv_mean = held_here(amount=cache_of_sequence(plan, c, context_while_decoding(c), "KV cache at mean context"), elsewhere=cache_away)
 
     def started(on: Slice, activations: Any) -> _Started:
         """A device before any sequence: what lies there, and the room that is left for cache."""
@@ -267,7 +270,7 @@ def fit(plan: Plan, c: Columns) -> Fit:
                    "users, up to the runtime's limit and what a pool holds", c.users, c.users)  # fmt: skip
     kv_now = slots_bytes(sequences=batch, bytes_each=per_sequence, named="KV cache of the users")
     kv_all = pick(c.upfront, kv_upfront, kv_now)
-    kv_stays = held_here(amount=kv_all, elsewhere=away)
+    kv_stays = held_here(amount=kv_all, elsewhere=cache_away)
 
     def filled(one: _Started) -> Held:
         """A device with its sequences."""
@@ -295,7 +298,7 @@ def fit(plan: Plan, c: Columns) -> Fit:
     at = tightest(cards)
 
     host_weights = total(goes, "weights in host memory") if goes else 0.0
-    kv_there = held_there(amount=kv_all, elsewhere=away, named="KV cache in host memory")
+    kv_there = held_there(amount=kv_all, elsewhere=cache_away, named="KV cache in host memory")
     table_there = pick(c.host_embedding, plan.embedding_bytes, nothing)
     host_parts = tuple(
         Part(name, amount)
@@ -313,6 +316,7 @@ def fit(plan: Plan, c: Columns) -> Fit:
         weights=at.weights, kv_sequence=at.kv_sequence, slots=slots, slot_context=slot_context, kv_needed=at.kv_needed, batch=batch,
         pool=at.pool, activations=at.activations, fixed=fixed, needed=at.needed, taken=at.taken, peak=at.peak, limit=at.limit,
         headroom=at.headroom, host_layers=away, host_experts=experts_away, gpu_layers=gpu_layers, experts_on_cpu=on_cpu,
+        host_cache=cache_away,
         host_needed=host_needed, host_limit=host_limit, host_parts=host_parts, parts=at.parts, batch_cap=at.batch_cap,
         cards=tuple(cards) if c.cards else (),
     )  # fmt: skip

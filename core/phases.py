@@ -199,7 +199,7 @@ class Times:
         compute = arithmetic_time(flop=flop, peak=peak, efficiency=g.decode_attention_efficiency)
         on_device = bound_time(compute=compute, memory=memory, named="decode attention")
         if self.split_host:
-            away = self.fit.host_layers
+            away = self.fit.host_cache
             h = c.host
             on_host = kv_time(bytes_moved=read, bandwidth=h.bandwidth, efficiency=h.kv_efficiency, context=seen, half=h.kv_half)
             self.ops.append(

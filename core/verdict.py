@@ -193,7 +193,11 @@ def own_figures(setting: Setting) -> tuple[str, ...]:
         ("host link", system.pcie_gb_s, "GB/s"),
     )
     told += [f"{what} {amount:g} {unit}" for what, amount, unit in others if amount is not None]
-    return (f"Figures of yours, in place of the catalog's: {'; '.join(told)}.",) if told else ()
+    found = [f"Figures of yours, in place of the catalog's: {'; '.join(told)}."] if told else []
+    read, known = system.measured_bandwidth_gb_s, setting.device.memory_bandwidth_gb_s
+    if read is not None and known and read > known:
+        found.append(f"{read:g} GB/s as measured is more than the {known:g} GB/s of {name}'s datasheet: check what was measured.")
+    return tuple(found)
 
 
 def saving(setting: Setting, device: Memory) -> tuple[str, ...]:

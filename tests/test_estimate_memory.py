@@ -35,6 +35,8 @@ from core.estimate import estimate
 from core.ir_build import build_ir
 from core.memory import cache_of_sequence
 from core.plan import make_plan
+from core.quantity import value
+from core.scenario import from_flat
 from core.setting import settle
 
 
@@ -148,3 +150,13 @@ def test_the_room_that_is_promised_is_there(card: str, engine: tuple[str, str], 
         many = math.ceil(most * times) + (not fits)
         full = estimate(asked.with_(concurrency=many, gpu_layers=999))
         assert (num(full.device.headroom) >= 0) is fits
+
+
+def test_weights_copied_for_each_step_leave_the_cache_on_the_card() -> None:
+    """vLLM's --cpu-offload-gb moves weights alone: more sequences fit, and nothing of their cache lies in host memory."""
+    base = {"model": "meta-llama/Llama-3.1-8B-Instruct", "device": "A100-80GB-SXM", "runtime": "vllm", "max_context": 8192, "ram_gb": 128}
+    whole, half = (estimate(from_flat({**base, **knobs})) for knobs in ({}, {"gpu_layers": 16}))
+    assert [part.name for part in half.host.parts] == ["weights"]
+    assert half.limits["max_batch"] > whole.limits["max_batch"]
+    cache = [next(part.amount for part in found.device.parts if part.name == "KV cache") for found in (whole, half)]
+    assert value(cache[0]) == value(cache[1])

@@ -140,6 +140,9 @@ def test_the_answer_says_which_figures_are_the_user_s() -> None:
     told = next(warning.text for warning in answer.warnings if warning.code == "own_figures")
     assert "memory bandwidth of GeForce RTX 3090 828 GB/s as measured, which stands for 900 GB/s" in told and "host link 12 GB/s" in told
     assert "own_figures" not in [warning.code for warning in asked(device="RTX 3090").warnings]
+    wrong = asked(device="RTX 3090", measured_bandwidth_gb_s=99_999).warnings
+    assert any("more than the 936.2 GB/s" in warning.text for warning in wrong)
+    assert not any("datasheet: check" in warning.text for warning in answer.warnings)
 
 
 # ---------------------------------------------------------------- shares of RAM

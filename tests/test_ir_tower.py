@@ -110,3 +110,12 @@ def test_what_is_left_out_is_named_and_the_language_model_stays() -> None:
 def test_a_nonsense_size_is_left_out() -> None:
     with pytest.raises(LeftOut, match="patch_size"):
         read_tower({"model_type": "qwen3_vl", "vision_config": {**VIT, "model_type": "qwen3_vl", "patch_size": -3}}, 2048)
+
+
+@pytest.mark.parametrize("field", ["hidden_size", "num_attention_heads", "num_position_embeddings", "image_size", "patch_size"])
+@pytest.mark.parametrize("junk", [[[1]], {"a": 1}, [None], [1, 2], "x", -1, True, []])
+def test_nonsense_leaves_the_tower_out(field: str, junk: Any) -> None:
+    vision = {"model_type": "clip_vision_model", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+              "num_attention_heads": 4, "patch_size": 14, "image_size": 56, field: junk}  # fmt: skip
+    with pytest.raises(LeftOut, match=field):
+        read_tower({"vision_config": vision}, 64)
