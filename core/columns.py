@@ -215,6 +215,7 @@ def _flags(setting: Setting) -> dict[str, float]:
         "mla_values": mla_cache == "latent_and_values",
         "mla_full": mla_cache == "full",
         "mla_expands": runtime.mla_expands,
+        "sparse": runtime.sparse_attention,
         "pipelined": runtime.pipelined_decode,
         "offloads": runtime.offload == "layers",
         "streams": runtime.offload == "stream",

@@ -62,6 +62,8 @@ class Attention:
     # The layer attends to the cache of an earlier layer of its kind: it has no key and value weights and adds no elements.
     kv_shared: bool = False
     index_elements: int = 0  # elements a token adds for the indexer of sparse attention, beside the cache itself
+    index_heads: int = 0  # of the indexer, which scores every cached token with each
+    attended: int = 0  # tokens that an indexer, the layer's own or an earlier one's, leaves to attend to; 0: all
 
     @property
     def kv_elements_per_token(self) -> int:

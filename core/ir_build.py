@@ -288,7 +288,7 @@ class _Tensors(Writer):
 
     def block_indexer(self, layer: int) -> None:
         """MiniMax-M3's scorer of blocks of tokens."""
-        heads, width = block_index(self.fields, layer)
+        heads, width, _ = block_index(self.fields, layer)
         self.add("indexer_q", (heads * width, self.shape.hidden), "attention", "replicated")
         self.add("indexer_k", (width, self.shape.hidden), "attention", "replicated")
         self.norm("indexer_q_norm", width)

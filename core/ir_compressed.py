@@ -23,12 +23,14 @@ def ratio(fields: Fields, layer: int) -> int:
 
 def compressed_attention(fields: Fields, heads: int, width: int, layer: int) -> Attention:
     """The elements a token adds are the entry's share. Half of them stand as key and half as value, for it is both."""
-    fields.assumed["compress_ratios"] = (
-        "attention to every compressed entry, an upper bound at long contexts; the window beside them is not counted"
-    )
+    fields.assumed["compress_ratios"] = "the window beside the compressed entries is not counted"
     if not (tokens := ratio(fields, layer)):
         half = width // 2
         return Attention("sliding", heads, 1, width - half, half, fields.size("sliding_window"))
     share = max(2, width // tokens)
-    index = fields.size("index_head_dim") // tokens if tokens == SPARSE else 0
-    return Attention("full", heads, 1, share - share // 2, share // 2, index_elements=index)
+    if tokens != SPARSE:
+        return Attention("full", heads, 1, share - share // 2, share // 2)
+    index, chosen = fields.size("index_head_dim") // tokens, fields.size("index_topk", 0, least=0) * tokens
+    return Attention(
+        "full", heads, 1, share - share // 2, share // 2, index_elements=index, index_heads=fields.size("index_n_heads"), attended=chosen
+    )

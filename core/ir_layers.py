@@ -188,8 +188,6 @@ def attentions(fields: Fields, shape: Shape) -> list[Attention]:
     mixing = fields.family.mixer_beside or ("linear", None) in windows
     recurrent = mixer(fields, shape.hidden, shape.heads).attention() if mixing else None
     beside = recurrent.state_elements if recurrent and fields.family.mixer_beside else 0
-    if fields.family.indexer != "no":
-        fields.assumed["index_topk"] = "full attention: the tokens that the indexer leaves out are counted, an upper bound at long contexts"
     for layer, ((kind, window), kv_heads) in enumerate(zip(windows, shape.kv_heads, strict=True)):
         if kind == "linear":
             assert recurrent is not None
@@ -197,6 +195,7 @@ def attentions(fields: Fields, shape: Shape) -> list[Attention]:
         elif kind == "none":
             made.append(Attention("none", 0, 0, 0, 0))
         elif kind == "mla":
+            own = fields.family.indexer == "tokens" and indexes(fields, layer)
             made.append(
                 Attention(
                     "mla",
@@ -207,7 +206,9 @@ def attentions(fields: Fields, shape: Shape) -> list[Attention]:
                     kv_lora_rank=fields.size("kv_lora_rank"),
                     q_lora_rank=fields.size("q_lora_rank", 0, least=0),
                     rope_head_dim=fields.size("qk_rope_head_dim"),
-                    index_elements=fields.size("index_head_dim") if fields.family.indexer == "tokens" and indexes(fields, layer) else 0,
+                    index_elements=fields.size("index_head_dim") if own else 0,
+                    index_heads=fields.size("index_n_heads") if own else 0,
+                    attended=fields.size("index_topk", 0, least=0) if fields.family.indexer == "tokens" else 0,
                 )
             )
         elif kind == "sliding" and fields.family.window == "step":
@@ -226,10 +227,11 @@ def attentions(fields: Fields, shape: Shape) -> list[Attention]:
         elif fields.family.window == "gemma4":
             made.append(_gemma4(fields, shape, kind, window, layer))
         else:
-            keys = block_index(fields, layer)[1] if fields.family.indexer == "blocks" else 0
+            scorers, keys, chosen = block_index(fields, layer) if fields.family.indexer == "blocks" else (0, 0, 0)
             made.append(
-                Attention(kind, shape.heads, kv_heads, shape.head_dim, shape.v_head_dim, window, index_elements=keys, state_elements=beside)
-            )
+                Attention(kind, shape.heads, kv_heads, shape.head_dim, shape.v_head_dim, window, state_elements=beside,
+                          index_elements=keys, index_heads=scorers, attended=chosen)
+            )  # fmt: skip
     return made
 
 
@@ -270,20 +272,22 @@ def indexes(fields: Fields, layer: int) -> bool:
     return not isinstance(listed, list) or layer >= len(listed) or listed[layer] != "shared"
 
 
-def block_index(fields: Fields, layer: int) -> tuple[int, int]:
-    """Heads and width of the scorer with which MiniMax-M3's layer chooses blocks of tokens; both 0 where it has none."""
+def block_index(fields: Fields, layer: int) -> tuple[int, int, int]:
+    """Heads and width of the scorer with which MiniMax-M3's layer chooses blocks, and the tokens of those; 0 where it has none."""
     said = fields.get("sparse_attention_config")
     if not isinstance(said, Mapping) or not said.get("use_sparse_attention", True):
-        return 0, 0
+        return 0, 0, 0
     where = said.get("sparse_attention_freq")
     if isinstance(where, list) and layer < len(where) and not where[layer]:
-        return 0, 0
-    sizes = [said.get(name) for name in ("sparse_num_index_heads", "sparse_index_dim")]
-    whole = [size for size in sizes if isinstance(size, int) and not isinstance(size, bool) and 1 <= size < 2**16]
-    if len(whole) < 2:
-        raise fields.wrong("sparse_attention_config", said, "a table with sparse_num_index_heads and sparse_index_dim")
-    heads, width = whole
-    return heads, width
+        return 0, 0, 0
+    wanted = ("sparse_num_index_heads", "sparse_index_dim", "sparse_topk_blocks", "sparse_block_size")
+    whole = [size for name in wanted if isinstance(size := said.get(name), int) and not isinstance(size, bool) and 1 <= size < 2**16]
+    if len(whole) < len(wanted):
+        raise fields.wrong("sparse_attention_config", said, f"a table with {', '.join(wanted)}")
+    heads, width, blocks, tokens = whole
+    # The nearest blocks, and the first, are always among them.
+    always = sum(n for name in ("sparse_local_block", "sparse_init_block") if isinstance(n := said.get(name), int))
+    return heads, width, (blocks + always) * tokens
 
 
 def prediction_layer(fields: Fields, attention_of: list[Attention], mlp_of: list[Mlp]) -> tuple[Attention, Mlp]:

@@ -62,9 +62,10 @@ from core.formulas.roofline import (
 from core.formulas.unlike import exchange_time
 from core.machine import Bus, Columns
 from core.memory import Fit
-from core.picked import pick, solved
+from core.picked import pick, plain, solved
 from core.plan import BlockShare, Plan
 from core.quantity import Quantity, leaf, total, value
+from core.sparse import decode_work, prompt_flop
 from core.vision import tower_op
 
 OFFLOADED = " (host)"  # ends the name of an operation on weights or cache in host memory
@@ -164,7 +165,7 @@ class Times:
             time=offloaded_time(tokens=self.tokens, limit=c.stream_tokens, streamed=streamed, on_host=on_host), share=away,
             named=f"{name}, weights in host memory",
         )  # fmt: skip
-        copied = _scalar((np.asarray(value(self.tokens)) >= value(c.stream_tokens)).astype(float))
+        copied = plain((np.asarray(value(self.tokens)) >= value(c.stream_tokens)).astype(float))
         for kind, part in (("pcie", pick(copied, time, 0.0)), ("host_memory", pick(copied, 0.0, time))):
             if np.any(np.asarray(value(part)) != 0):
                 self.ops.append(self.op(f"{name}{OFFLOADED}", block, 0.0, 0.0, 0.0, part, part, part, kind))
@@ -179,6 +180,8 @@ class Times:
         pairs_all = count(start=w.start, tokens=w.prompt, window=b.window)
         pairs = step_pairs(pairs=pairs_all, prompts=w.prompts, chunks=w.chunks, layers=b.layers, ranks=c.cp)
         flop = attention_flop(pairs=pairs, heads=b.heads, key_width=b.key_width, value_width=b.value_width)
+        if b.block.attention.attended:
+            flop = prompt_flop(self, b, flop)
         time = attention_time(flop=flop, peak=g.attention_peak, efficiency=g.attention_efficiency, length=w.prompt, half=g.attention_half,
                               named="prefill attention")  # fmt: skip
         read = kv_bytes(tokens=self.work.start, sequences=share(whole=w.prompts, parts=w.chunks), elements=b.kv_read,
@@ -192,6 +195,8 @@ class Times:
                         named="KV cache read")  # fmt: skip
         pairs = decode_pairs(seen=seen, batch=w.batch, layers=b.layers, ranks=c.cp)
         flop = attention_flop(pairs=pairs, heads=b.heads, key_width=b.decode_key_width, value_width=b.decode_value_width)
+        if b.block.attention.attended:
+            seen, read, flop = decode_work(self, b)
         memory = kv_time(bytes_moved=read, bandwidth=g.bandwidth, efficiency=g.kv_efficiency, context=seen, half=g.kv_half)
         peak = g.attention_peak
         if np.any(np.isnan(np.asarray(value(peak), dtype=float))):
@@ -268,13 +273,13 @@ class Times:
             # Experts that are spread over ranks gather their answers themselves, and so do replicas that share the feed-forward part:
             # the attention's all-reduce remains.
             experts_apart = (b.block.mlp.kind == "moe") & (np.asarray(value(c.ep)) > 1)
-            times = _scalar(b.count * np.where(experts_apart | is_apart(c), 1.0, 2.0))
+            times = plain(b.count * np.where(experts_apart | is_apart(c), 1.0, 2.0))
             time = fixed_time(each=once, times=self.constant("times", times), named="all-reduce")
             n = np.asarray(value(c.tp))
-            moved = sent(message=message, factor=self.constant("2(n-1)/n", _scalar(2 * (n - 1) / n)), times=self.constant("times", times))
+            moved = sent(message=message, factor=self.constant("2(n-1)/n", plain(2 * (n - 1) / n)), times=self.constant("times", times))
             self.ops.append(self.op("all-reduce", b, b.count, 0.0, 0.0, 0.0, 0.0, time, "interconnect", moved))
         if np.any(shared := shares_mlp(c, b.block.mlp)):
-            layers = self.constant("layers", _scalar(b.count * np.asarray(shared, dtype=float)))
+            layers = self.constant("layers", plain(b.count * np.asarray(shared, dtype=float)))
             time, moved = exchange(c, self.tokens, bus_of(c, mlp_ranks(c)), layers)
             self.ops.append(self.op("replicas' exchange", b, b.count, 0.0, 0.0, 0.0, 0.0, time, "interconnect", moved))
         if b.block.mlp.kind == "moe" and _any(np.asarray(value(c.ep)) > 1):
@@ -285,7 +290,7 @@ class Times:
             once = all_to_all_time(message=routed, ranks=c.ep, **bus)
             time = fixed_time(each=once, times=self.constant("times", 2 * b.count), named="expert dispatch and combine")
             n = np.asarray(value(c.ep))
-            moved = sent(message=routed, factor=self.constant("(n-1)/n", _scalar((n - 1) / n)), times=self.constant("times", 2 * b.count))
+            moved = sent(message=routed, factor=self.constant("(n-1)/n", plain((n - 1) / n)), times=self.constant("times", 2 * b.count))
             self.ops.append(self.op("expert all-to-all", b, b.count, 0.0, 0.0, 0.0, 0.0, time, "interconnect", moved))
         if _any(np.asarray(value(c.cp)) > 1):
             bus = bus_of(c, c.cp)
@@ -304,7 +309,7 @@ class Times:
                 cache = heads
             time = fixed_time(each=once, times=self.constant("layers", b.count), named="context-parallel exchange")
             n = np.asarray(value(c.cp))
-            moved = sent(message=cache, factor=self.constant("(n-1)/n", _scalar((n - 1) / n)), times=self.constant("layers", b.count))
+            moved = sent(message=cache, factor=self.constant("(n-1)/n", plain((n - 1) / n)), times=self.constant("layers", b.count))
             self.ops.append(self.op("context exchange", b, b.count, 0.0, 0.0, 0.0, 0.0, time, "interconnect", moved))
 
     def overheads(self) -> None:
@@ -336,7 +341,7 @@ class Times:
             bus = bus_of(c, c.pp)
             message = activation_bytes(tokens=self.tokens, width=c.hidden, element_size=c.act_size)
             hop = hop_time(message=message, stages=c.pp, **bus, named="hand-over between stages")
-            moved = sent(message=message, factor=1.0, times=self.constant("hops", _scalar(np.asarray(value(c.pp)) - 1.0)))
+            moved = sent(message=message, factor=1.0, times=self.constant("hops", plain(np.asarray(value(c.pp)) - 1.0)))
             self.ops.append(self.op("stage hand-over", None, 0.0, 0.0, 0.0, 0.0, 0.0, hop, "interconnect", moved))
 
     def to_host(self) -> None:
@@ -405,10 +410,6 @@ class Times:
 def _any(x: Any) -> bool:
     amount = value(x)
     return bool((amount > 0).any()) if isinstance(amount, np.ndarray) else bool(amount > 0)
-
-
-def _scalar(x: Any) -> Any:
-    return x if np.ndim(x) else float(x)
 
 
 def bus_of(c: Columns, ranks: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from core.errors import ScenarioError
 from core.formulas.kv_cache import kv_elements, kv_heads_per_rank, latent_elements, mla_elements
 from core.formulas.ops import bytes_share, kv_elements_share, kv_weight_share, share
 from core.ir import Block, ModelIR
+from core.picked import pick
 from core.quantity import leaf, total, value
 from core.setting import Setting
 from core.units import GIB
@@ -140,6 +141,9 @@ class BlockShare:
     kv_elements: Any  # elements one token adds to this rank's cache, per layer
     kv_read: Any  # elements of a cached token that attention reads; more than it adds where layers share a cache
     window: Any
+    attended: Any  # tokens that an indexer chooses, where the engine reads no others
+    index: Any  # elements of a cached token that the indexer reads
+    index_heads: Any
     key_width: Any  # per head, of scores in prefill
     value_width: Any
     decode_key_width: Any  # MLA decodes absorbed: against the latent
@@ -256,6 +260,9 @@ def make_plan(ir: ModelIR, c: Columns) -> Plan:
                 kv_elements=config("cache shared with an earlier layer", 0.0) if attention.kv_shared else per_token,
                 kv_read=per_token,
                 window=config("window", attention.window) if attention.window else no_window,
+                attended=pick(c.sparse, config("tokens chosen", attention.attended), no_window) if attention.attended else no_window,
+                index=config("indexer's key", attention.index_elements),
+                index_heads=config("heads of the indexer", attention.index_heads),
                 key_width=config("key width", attention.head_dim),
                 value_width=config("value width", attention.v_head_dim),
                 decode_key_width=config("key width in decoding", decode_widths[0]),
@@ -270,7 +277,7 @@ def make_plan(ir: ModelIR, c: Columns) -> Plan:
         (g, s): (c.weights.get((None, g, s)), c.elements.get((None, g, s))) for g in ("head", "embedding") for s in ("vocab", "replicated")
     }
 
-    def pick(group: str, which: int) -> Any:
+    def outside_of(group: str, which: int) -> Any:
         parts = []
         for shard in ("vocab", "replicated"):
             whole = outside[(group, shard)][which]
@@ -287,9 +294,9 @@ def make_plan(ir: ModelIR, c: Columns) -> Plan:
     )
     return Plan(
         blocks=blocks,
-        head_elements=pick("embedding" if tied else "head", 1),
-        head_bytes=pick("embedding" if tied else "head", 0),
-        embedding_bytes=pick("embedding", 0),
+        head_elements=outside_of("embedding" if tied else "head", 1),
+        head_bytes=outside_of("embedding" if tied else "head", 0),
+        embedding_bytes=outside_of("embedding", 0),
         tied=tied,
         expert_ranks=ranks,
         layer_bytes=total(layer_parts, "weights of the layers, one rank"),

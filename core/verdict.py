@@ -113,6 +113,9 @@ def warn(setting: Setting, c: Columns, found: Fit, device: Any, served: Served) 
                 "What the vision tower needs while it works on images follows from its layers' widths; no server's was measured.",
             )
         )
+    if not setting.runtime.sparse_attention and any(b.attention.attended for b in setting.ir.blocks):
+        text = f"{setting.runtime.name} is taken to read every cached token: what the indexer leaves out is masked there, not skipped."
+        warned.append(Reason("sparse_masked", text))
     if setting.ir.assumed:
         text = "; ".join(f"{field}: {what}" for field, what in setting.ir.assumed.items())
         warned.append(Reason("model_assumed", f"Assumed about the model: {text}."))

@@ -175,18 +175,21 @@ def test_gemma4_has_two_head_widths_and_late_layers_without_keys() -> None:
     assert full.kv_elements_per_token == 2 * 4 * 512
 
 
-def test_sparse_attention_is_counted_whole_and_says_so() -> None:
+def test_sparse_attention_has_an_indexer_that_several_layers_may_share() -> None:
     model = ir("zai-org/GLM-5.2")
-    assert "upper bound" in model.assumed["index_topk"]
+    assert {b.attention.attended for b in model.blocks} == {2048}
+    assert {b.attention.index_heads for b in model.blocks} == {0, 32}
     indexed = [b for b in model.blocks if b.attention.index_elements]
     assert sum(len(b.layers) for b in indexed) == len({t.layer for t in model.tensors if t.role == "indexer_proj"} - {None})
     assert {b.attention.kv_elements_per_token for b in model.blocks} == {512 + 64, 512 + 64 + 128}
-    assert "index_topk" not in ir("deepseek-ai/DeepSeek-V3").assumed
+    assert {b.attention.attended for b in ir("deepseek-ai/DeepSeek-V3").blocks} == {0}
 
 
 def test_a_compressed_cache_adds_its_share_of_a_token() -> None:
     model = ir("deepseek-ai/DeepSeek-V4-Flash")
-    assert "upper bound" in model.assumed["compress_ratios"]
+    assert "not counted" in model.assumed["compress_ratios"]
+    # Of entries that stand for four tokens each the indexer chooses 512; of those that stand for 128 all are read.
+    assert {(b.attention.index_elements, b.attention.attended) for b in model.blocks} == {(0, 0), (32, 2048)}
     assert kv_elements(model) == 2 * 512 + 21 * (512 + 128) // 4 + 20 * 512 // 128
     assert attention(model, "sliding").window == 128
     assert model.mtp_parameters == 6_610_048_891

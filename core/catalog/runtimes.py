@@ -142,6 +142,8 @@ class Runtime(CatalogRecord):
     prompt_scores: bool = False  # a whole prompt's scores are held: no flash attention
     mla_cache: Literal["latent", "latent_and_values", "full"] = "latent"  # what an MLA layer keeps of a token
     mla_expands: bool = False  # a prompt's MLA attention expands keys and values of the whole context
+    sparse_attention: bool = False  # reads only the tokens that an indexer chose; else all, with the others masked
+    sparse_source: str | None = None
     embeddings_on_host: bool = False  # the input embedding stays in host memory; tied ones are held twice
     shards_vocabulary: bool = False  # tensor parallel splits embedding and head
     vision: Literal["default", "flag", "no"] = "no"  # whether it loads a model's vision tower: unasked, when told to, or never

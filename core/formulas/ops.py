@@ -37,6 +37,24 @@ def attention_flop(*, pairs: Count, heads: Count, key_width: Count, value_width:
     return 2 * pairs * heads * (key_width + value_width)
 
 
+@formula("deepseek-v3-2", eq="eq. 1")
+def indexer_flop(*, pairs: Count, heads: Count, width: Count, weight: Count) -> Flop:
+    """Scores of an indexer: every query against every cached token, by each of its heads. In FP8 one weighs half one of 16 bits."""
+    return 2 * pairs * heads * width * weight
+
+
+@formula("definition")
+def cheaper_attention(*, masked: Flop, chosen: Flop) -> Flop:
+    """A prompt's attention: to all tokens with the others masked, or to the chosen ones in the latent's width; the cheaper."""
+    return np.minimum(masked, chosen)
+
+
+@formula("definition")
+def chosen_elements(*, read: Count, index: Count) -> Count:
+    """Elements of a cached token that only a chosen one is read with."""
+    return read - index
+
+
 @formula("definition")
 def distinct_experts(*, experts: Count, chosen: Count, tokens: Tokens) -> Count:
     """Expected number of different experts that `tokens` tokens touch, each choosing `chosen` of `experts` evenly."""
