@@ -91,6 +91,8 @@ def _minimax_m3(config: dict[str, Any], file: Parts) -> None:
     layers = range(config["num_hidden_layers"])
     config["sparse_attention_config"] = {
         "sparse_num_index_heads": config.get("index_n_heads"), "sparse_index_dim": config.get("index_head_dim"),
+        "sparse_topk_blocks": config.get("index_topk"), "sparse_block_size": file.number("attention.indexer.block_size"),
+        "sparse_local_block": file.number("attention.indexer.local_blocks") or 0,
         "sparse_attention_freq": [int(file.holds(n, "indexer.")) for n in layers],
     }  # fmt: skip
     config["shared_intermediate_size"] = (file.number("expert_shared_count") or 0) * config["intermediate_size"]

@@ -207,7 +207,8 @@ class _Reader:
         if flag.knob is None:
             self.not_modelled.append((name, flag.why or ""))
         elif meaning is None:
-            self.notes.append(f"{name} {spelled} is the runtime's default, or leaves it to the checkpoint.")
+            default = "is the runtime's default, or leaves it to the checkpoint"
+            self.notes.append(f"{name} {flag.note}." if (flag.note or "").startswith(f"{spelled} ") else f"{name} {spelled} {default}.")
             if self.said_by.get(flag.knob) is flag:  # said twice: the last counts
                 del self.words[flag.knob]
                 del self.said_by[flag.knob]

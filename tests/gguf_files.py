@@ -208,13 +208,14 @@ def _own(ir: ModelIR, raw: Mapping[str, Any], arch: str, dense: list[int]) -> di
         case "minimax-m3":
             own = raw["sparse_attention_config"]
             return {"attention.indexer.head_count": own["sparse_num_index_heads"], "attention.indexer.key_length": own["sparse_index_dim"],
-                    "expert_shared_count": 1}  # fmt: skip
+                    "attention.indexer.top_k": own["sparse_topk_blocks"], "attention.indexer.block_size": own["sparse_block_size"],
+                    "attention.indexer.local_blocks": own["sparse_local_block"], "expert_shared_count": 1}  # fmt: skip
         case "deepseek4":
             return {"attention.q_lora_rank": raw["q_lora_rank"], "attention.key_length": raw["head_dim"], "attention.head_count_kv": 1,
                     "attention.value_length": raw["head_dim"], "attention.compress_ratios": raw["compress_ratios"],
                     "attention.output_group_count": raw["o_groups"], "attention.output_lora_rank": raw["o_lora_rank"],
                     "attention.indexer.head_count": raw["index_n_heads"], "attention.indexer.key_length": raw["index_head_dim"],
-                    "hyper_connection.count": raw["hc_mult"], "hash_layer_count": raw["num_hash_layers"]}  # fmt: skip
+                    "attention.indexer.top_k": raw["index_topk"], "hyper_connection.count": raw["hc_mult"], "hash_layer_count": raw["num_hash_layers"]}  # fmt: skip
         case "olmo2" | "exaone4" if any(slides):
             return {"attention.sliding_window_pattern": slides}
     return {}

@@ -153,7 +153,10 @@ def families() -> dict[str, str]:
 
 def cache(model: ModelIR) -> list[tuple[Any, ...]]:
     kinds = [(block.attention, block.layers) for block in model.blocks]
-    return sorted((a.kind, a.window or 0, a.heads, a.kv_elements_per_token, a.state_elements, layers) for a, layers in kinds)
+    return sorted(
+        (a.kind, a.window or 0, a.heads, a.kv_elements_per_token, a.state_elements, a.attended, a.index_heads, layers)
+        for a, layers in kinds
+    )
 
 
 def from_gguf(model: ModelIR, config: Mapping[str, Any], quant: str) -> ModelIR:
