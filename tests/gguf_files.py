@@ -215,7 +215,8 @@ def _own(ir: ModelIR, raw: Mapping[str, Any], arch: str, dense: list[int]) -> di
                     "attention.value_length": raw["head_dim"], "attention.compress_ratios": raw["compress_ratios"],
                     "attention.output_group_count": raw["o_groups"], "attention.output_lora_rank": raw["o_lora_rank"],
                     "attention.indexer.head_count": raw["index_n_heads"], "attention.indexer.key_length": raw["index_head_dim"],
-                    "attention.indexer.top_k": raw["index_topk"], "hyper_connection.count": raw["hc_mult"], "hash_layer_count": raw["num_hash_layers"]}  # fmt: skip
+                    "attention.indexer.top_k": raw["index_topk"],
+                    "hyper_connection.count": raw["hc_mult"], "hash_layer_count": raw["num_hash_layers"]}  # fmt: skip
         case "olmo2" | "exaone4" if any(slides):
             return {"attention.sliding_window_pattern": slides}
     return {}
