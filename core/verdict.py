@@ -106,7 +106,7 @@ def warn(setting: Setting, c: Columns, found: Fit, device: Any, served: Served) 
     tower = setting.ir.tower if setting.vision else None
     if tower is not None and tower.assumed:
         warned.append(Reason("tower_assumed", f"Assumed about the vision tower: {'; '.join(tower.assumed.values())}."))
-    if setting.scenario.workload.images:
+    if setting.scenario.workload.images and setting.runtime.activations != "llama_compute_buffer":  # llama.cpp's are held against its own
         warned.append(
             Reason(
                 "tower_buffers",
