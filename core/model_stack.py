@@ -63,17 +63,26 @@ def attention_words(attention: Attention) -> str:
     kind = attention.kind
     if kind == "none":
         return ""
-    said = _ATTENTION[kind][0].upper() + _ATTENTION[kind][1:]
+    said = "Sparse attention" if attention.attended and kind == "full" else _ATTENTION[kind][0].upper() + _ATTENTION[kind][1:]
     if kind == "linear":
         return f"{said}: {attention.heads:,} heads, a state of {attention.state_elements:,} elements a sequence"
     if kind == "mla":
-        return f"{said}: {attention.heads} heads, latent of {attention.kv_lora_rank} + {attention.rope_head_dim}"
+        return f"{said}: {attention.heads} heads, latent of {attention.kv_lora_rank} + {attention.rope_head_dim}{_chosen(attention)}"
     widths = f"{attention.head_dim}" if attention.head_dim == attention.v_head_dim else f"{attention.head_dim}/{attention.v_head_dim}"
     window = f", window of {attention.window:,} tokens" if attention.window else ""
     shared = ", reads an earlier layer's cache" if attention.kv_shared else ""
     if attention.state_elements:
         shared += f"; beside it a recurrent mixer with a state of {attention.state_elements:,} elements a sequence"
-    return f"{said}: {_plural(attention.heads, 'head')} over {_plural(attention.kv_heads, 'KV head')} of {widths}{window}{shared}"
+    heads = f"{_plural(attention.heads, 'head')} over {_plural(attention.kv_heads, 'KV head')}"
+    return f"{said}: {heads} of {widths}{window}{_chosen(attention)}{shared}"
+
+
+def _chosen(attention: Attention) -> str:
+    """Of how many tokens sparse attention reads, and what scores them."""
+    if not attention.attended:
+        return ""
+    own = f"its indexer of {_plural(attention.index_heads, 'head')}" if attention.index_heads else "an earlier layer's indexer"
+    return f", attends to {attention.attended:,} tokens that {own} chose"
 
 
 def mlp_words(mlp: Mlp) -> str:

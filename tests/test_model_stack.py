@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from core.catalog.models import ir, models
 from core.ir import ModelIR
-from core.model_stack import Group, Run, cards, kind_names, stack
+from core.model_stack import Group, Run, attention_words, cards, kind_names, stack
 
 
 def unfolded(groups: list[Group]) -> list[str]:
@@ -54,3 +54,10 @@ def of_kinds(kinds: list[str]) -> ModelIR:
         replace(model.blocks[0], name=kind, layers=tuple(n for n, k in enumerate(kinds) if k == kind)) for kind in dict.fromkeys(kinds)
     ]
     return replace(model, layers=len(kinds), blocks=tuple(blocks))
+
+
+def test_sparse_attention_says_what_chooses() -> None:
+    lines = {attention_words(block.attention) for name in ("zai-org/GLM-5.2", "MiniMaxAI/MiniMax-M3") for block in ir(name).blocks}
+    assert any(line.endswith("attends to 2,048 tokens that its indexer of 32 heads chose") for line in lines)
+    assert any(line.endswith("that an earlier layer's indexer chose") for line in lines)
+    assert any(line.startswith("Sparse attention: 64 heads") and "2,176 tokens" in line for line in lines)
