@@ -147,8 +147,8 @@ def _limits_of(
     plan: Plan, c: Columns, bare: Fit, users: float, pool: float, weights: float, each: float, part: Any
 ) -> tuple[float, float, float]:
     """Of one device: the largest context for the users, the most sequences, the tokens its cache can hold."""
-    if not c.pooled:  # what lies outside a reserved pool loses some to fragments, and a runtime that fits layers keeps a margin
-        margin = c.fit_margin if c.offloads and c.host is not None else 0.0
+    if not c.pooled:  # what lies outside a reserved pool loses some to fragments, and a runtime that fits layers itself keeps a margin
+        margin = c.fit_margin if c.offloads and c.host is not None and np.isnan(c.gpu_layers) else 0.0
         pool = max((pool - margin - c.fragmentation * weights) / (1 + c.fragmentation), 0.0)
     low, high = 0.0, 2.0**27
 

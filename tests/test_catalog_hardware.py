@@ -105,6 +105,13 @@ def test_record_is_sound(device: hardware.Device) -> None:
             assert fact.kind == ("assumption" if fact.source.guess else "datasheet")
 
 
+def test_a_figure_is_not_credited_to_a_source_that_says_another() -> None:
+    for device in hardware.devices().values():
+        for other in device.alternatives:
+            if other.note is None:
+                assert other.source != device.sources.get(other.field, device.source), (device.id, other.field)
+
+
 def test_every_device_answers_to_its_id_and_name() -> None:
     for device in hardware.devices().values():
         kind = "cpu" if device.kind == "cpu" else "gpu"

@@ -160,3 +160,11 @@ def test_weights_copied_for_each_step_leave_the_cache_on_the_card() -> None:
     assert half.limits["max_batch"] > whole.limits["max_batch"]
     cache = [next(part.amount for part in found.device.parts if part.name == "KV cache") for found in (whole, half)]
     assert value(cache[0]) == value(cache[1])
+
+
+def test_layers_set_by_hand_leave_no_margin_to_the_runtime() -> None:
+    """llama.cpp keeps a margin where it chooses the layers itself; what fits with layers given may be asked for whole."""
+    knobs = {"model": "Qwen/Qwen3-30B-A3B", "device": "RTX 4090", "runtime": "llama.cpp", "quant": "Q4_K_M", "max_context": 16384}
+    load = {"max_sequences": 4, "concurrency": 4, "prompt_tokens": 8000}
+    found = estimate(from_flat({**knobs, **load, "gpu_layers": 48}))
+    assert found.feasibility == "in_vram" and found.limits["max_batch"] >= 4
