@@ -79,7 +79,8 @@ def test_every_fact_has_its_source_and_conflicts_and_guesses_show() -> None:
 
 
 def test_what_a_source_says_twice_is_not_anothers_word() -> None:
-    assert "the same source says elsewhere <b>300 W</b>" in facts_html(hardware.device("L40S"))
+    assert "the same source says elsewhere <b>4.60 TFLOP/s</b>" in facts_html(hardware.device("m1-7core"))
+    assert "another source says <b>300 W</b>" in facts_html(hardware.device("L40S"))
 
 
 def test_cloud_instances_are_listed_searched_and_looked_at() -> None:
