@@ -28,9 +28,9 @@ def solved(name: str, amount: Any, unit: str, note: str, like: Any, *inputs: Any
     return amount
 
 
-def like(amount: float, model: Any, name: str) -> Any:
-    """A constant: a cited leaf with the unit of `model` where that is cited, else the plain number."""
-    return leaf(name, amount, model.unit, "constant", source("nameplate")) if isinstance(model, Quantity) else amount
+def like(amount: float, model: Any, name: str, cites: str = "nameplate") -> Any:
+    """A constant: a leaf with the unit of `model` that cites source `cites` where `model` is cited, else the plain number."""
+    return leaf(name, amount, model.unit, "constant", source(cites)) if isinstance(model, Quantity) else amount
 
 
 def plain(x: Any) -> Any:

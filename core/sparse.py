@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def _weight(c: Columns) -> Any:
     """Kernels for sparse attention score in FP8, at twice the rate of 16 bits; other engines in 16 bits."""
-    return pick(c.sparse, like(0.5, c.heads, "FP8 beside 16 bits"), like(1.0, c.heads, "16 bits"))
+    return pick(c.sparse, like(0.5, c.heads, "FP8 beside 16 bits", "deepseek-v3-2"), like(1.0, c.heads, "16 bits"))
 
 
 def prompt_flop(times: Times, b: BlockShare, masked: Any) -> Any:
